@@ -1,0 +1,147 @@
+"""Checks a composed configuration and turns it into typed objects, all mistakes at once."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from crate.config.cross import cross_field_errors
+from crate.config.errors import UserError, close, nearest, raise_all, shorten
+from crate.config.schema import Config
+from crate.config.target import own_target_errors
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def typed(cfg: DictConfig, found: list[UserError] | None = None) -> Config:
+    """Returns `cfg` resolved, checked and typed, with absolute paths.
+
+    Raises UserError for every mistake together: keys outside the schema, missing values,
+    interpolations that lead nowhere, values outside their range, combinations that cannot be,
+    arguments that a user's own target does not take; `found` adds what the caller knows already.
+    """
+    errors = list(found or []) + _key_errors(cfg) + _value_errors(cfg)
+    raise_all(errors)
+    try:
+        config = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        raise UserError(str(error).splitlines()[0]) from None
+    assert isinstance(config, Config)
+    _absolute_paths(config)
+    errors = _rule_errors(config) or cross_field_errors(config)
+    raise_all(errors + own_target_errors(config))
+    return config
+
+
+def _key_errors(node: DictConfig, at: str = "") -> list[UserError]:
+    """Finds keys that `+key=value` brought past the schema, and those that `~key` took away."""
+    schema = OmegaConf.get_type(node)
+    if not is_dataclass(schema):
+        return []
+    errors, names = [], [entry.name for entry in fields(schema)]
+    for key in node:
+        if key not in names:
+            errors.append(unknown_key(f"{at}{key}", names, at))
+        elif OmegaConf.is_dict(child := node._get_node(key)) and not child._is_interpolation():
+            errors += _key_errors(child, f"{at}{key}.")
+    for name in names:
+        if name not in node._content:  # a missing value is no deleted key
+            errors.append(
+                UserError(f"{at}{name} was deleted", "changing it", f"{at}{name}=VALUE, without ~")
+            )
+    return errors
+
+
+def unknown_key(key: str, names: list[str], at: str) -> UserError:
+    """Returns the error for a key that a node of the tree does not have, nearest names first."""
+    names, last = [name for name in names if not name.startswith("_")], key[len(at) :]
+    slip = close(last, names)
+    guess = f"; did you mean {at}{slip[0]}?" if slip else ""
+    return UserError(
+        f"there is no key {key}{guess}",
+        shorten((f"{at}{name}" for name in nearest(last, names)), 8),
+        f"{at}{slip[0]}=VALUE" if slip else None,
+    )
+
+
+def _value_errors(node: Any, at: str = "") -> list[UserError]:
+    """Finds missing values and interpolations that do not resolve."""
+    errors = []
+    keys = node.keys() if OmegaConf.is_dict(node) else range(len(node))
+    for key in keys:
+        name = f"{at}{key}"
+        try:
+            value = node[key]
+        except MissingMandatoryValue:
+            if key == "_target_":
+                errors.append(UserError(f"no {at}{key}: nothing is chosen", fix=f"{at[:-1]}=OPTION"))
+            else:
+                errors.append(UserError(f"{name} has no value", fix=f"{name}=VALUE"))
+        except OmegaConfBaseException as error:
+            errors.append(UserError(f"{name}: {str(error).splitlines()[0]}"))
+        else:
+            if OmegaConf.is_config(value):
+                errors += _value_errors(value, f"{name}.")
+    return errors
+
+
+def _absolute_paths(node: Any) -> None:
+    """Makes every path absolute: relative ones are found from the checkout."""
+    for entry in fields(node):
+        value = getattr(node, entry.name)
+        if is_dataclass(value):
+            _absolute_paths(value)
+        elif entry.metadata.get("path") and value is not None:
+            setattr(node, entry.name, str(CHECKOUT / Path(value).expanduser()))
+
+
+def _rule_errors(node: Any, at: str = "") -> list[UserError]:
+    """Checks each value against the rules of its field."""
+    errors = []
+    for entry in fields(node):
+        value, name = getattr(node, entry.name), f"{at}{entry.name}"
+        if is_dataclass(value):
+            errors += _rule_errors(value, f"{name}.")
+        elif value is not None:
+            errors += _broken_rule(name, value, entry.metadata)
+    return errors
+
+
+def _broken_rule(name: str, value: Any, rules: Any) -> list[UserError]:
+    """Returns the one rule of a field that its value breaks, if any."""
+    choices, length = rules.get("choices"), rules.get("length")
+    if choices and value not in choices:
+        ranked = nearest(str(value), choices)
+        return [UserError(f"{name}={value} is unknown", ", ".join(ranked), f"{name}={ranked[0]}")]
+    if rules.get("size"):
+        pair = value if isinstance(value, list) else [value]
+        if not all(type(side) is int and side > 0 for side in pair) or len(pair) not in (1, 2):
+            allowed = "a positive whole number, or a pair [height,width]"
+            return [UserError(f"{name}={value} is no size in pixels", allowed, f"{name}=16")]
+        return []
+    if length is not None and len(value) != length:
+        allowed = f"{length} numbers"
+        example = "[" + ",".join(["0.9"] * length) + "]"
+        return [UserError(f"{name}={value} has {len(value)} value(s)", allowed, f"{name}={example}")]
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            continue
+        low, above, below = rules.get("at_least"), rules.get("above"), rules.get("below")
+        if (
+            (low is not None and not number >= low)
+            or (above is not None and not number > above)
+            or (below is not None and not number < below)
+            or number in (float("inf"), float("-inf"))
+        ):
+            bounds = [
+                f"{word} {bound:g}"
+                for word, bound in (("at least", low), ("above", above), ("below", below))
+                if bound is not None
+            ]
+            allowed = "a finite number " + " and ".join(bounds)
+            return [UserError(f"{name}={number:g} is out of range", allowed, f"{name}=VALUE")]
+    return []

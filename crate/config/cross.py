@@ -1,0 +1,124 @@
+"""Checks of values against each other: what cannot be trained is refused before it starts."""
+
+from __future__ import annotations
+
+from crate.config.errors import UserError
+from crate.config.schema import CRATE, Config, Data, Transformer
+
+MAX_TOKENS = 4096
+
+
+def pair(size: int | list[int]) -> tuple[int, int]:
+    """Returns a size as (height, width)."""
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+
+
+def cross_field_errors(config: Config) -> list[UserError]:
+    """Returns every combination of values that cannot be."""
+    errors = []
+    if isinstance(config.model, Transformer):
+        errors += _token_errors(config.model) + _head_errors(config.model)
+    errors += _channel_errors(config.data) + _schedule_errors(config)
+    if config.train.accumulation_steps > config.train.batch_size:
+        errors.append(
+            UserError(
+                f"train.accumulation_steps={config.train.accumulation_steps} is more than "
+                f"train.batch_size={config.train.batch_size}",
+                f"at most {config.train.batch_size}",
+                f"train.accumulation_steps={config.train.batch_size}",
+            )
+        )
+    if config.task == "evaluate" and config.checkpoint is None:
+        errors.append(
+            UserError(
+                "task=evaluate needs a checkpoint",
+                "a file under outputs/runs/*/checkpoints, or the authors'",
+                "task=evaluate checkpoint=FILE",
+            )
+        )
+    if config.task == "train" and config.checkpoint is not None:
+        errors.append(
+            UserError(
+                "checkpoint= is for task=evaluate",
+                "init_from=FILE to start training from weights",
+                f"init_from={config.checkpoint}",
+            )
+        )
+    return errors
+
+
+def _token_errors(model: Transformer) -> list[UserError]:
+    (height, width), (rows, columns) = pair(model.img_size), pair(model.patch_size)
+    if height % rows or width % columns:
+        fits = [side for side in range(1, min(height, width) + 1) if not (height % side or width % side)]
+        best = min(fits, key=lambda side: abs(side - rows))
+        return [
+            UserError(
+                f"model.patch_size={model.patch_size} does not divide "
+                f"model.img_size={model.img_size}",
+                "patch sizes " + ", ".join(map(str, fits[:12])),
+                f"model.patch_size={best}",
+            )
+        ]
+    tokens = (height // rows) * (width // columns) + 1
+    if tokens > MAX_TOKENS and not model.allow_long:
+        return [
+            UserError(
+                f"model.img_size={model.img_size} in patches of {model.patch_size} gives "
+                f"{tokens} tokens",
+                f"{MAX_TOKENS} tokens, or more on purpose",
+                f"a larger model.patch_size, or model.allow_long=true",
+            )
+        ]
+    return []
+
+
+def _head_errors(model: Transformer) -> list[UserError]:
+    if isinstance(model, CRATE) and model.head_dim is not None:
+        return []
+    if model.embed_dim % model.num_heads == 0:
+        return []
+    fits = [heads for heads in range(1, model.embed_dim + 1) if model.embed_dim % heads == 0]
+    best = min(fits, key=lambda heads: abs(heads - model.num_heads))
+    free = " or model.head_dim=DIM" if isinstance(model, CRATE) else ""
+    return [
+        UserError(
+            f"model.num_heads={model.num_heads} does not divide "
+            f"model.embed_dim={model.embed_dim}",
+            "heads " + ", ".join(map(str, fits[:12])),
+            f"model.num_heads={best}{free}",
+        )
+    ]
+
+
+def _channel_errors(data: Data) -> list[UserError]:
+    errors = []
+    for name in ("mean", "std"):
+        values = getattr(data, name)
+        if len(values) not in (1, data.in_chans):
+            example = "[" + ",".join(["0.5"] * data.in_chans) + "]"
+            errors.append(
+                UserError(
+                    f"data.{name} has {len(values)} values for {data.in_chans} channels",
+                    f"1 or {data.in_chans} values",
+                    f"data.{name}={example}",
+                )
+            )
+    if data.crop_pct > 1:
+        errors.append(
+            UserError(f"data.crop_pct={data.crop_pct:g} is above 1", "above 0, at most 1", "data.crop_pct=1")
+        )
+    return errors
+
+
+def _schedule_errors(config: Config) -> list[UserError]:
+    warmup = getattr(config.schedule, "warmup_epochs", 0)
+    if warmup <= config.train.epochs:
+        return []
+    return [
+        UserError(
+            f"schedule.warmup_epochs={warmup:g} is more than train.epochs={config.train.epochs}",
+            f"at most {config.train.epochs} epochs of warm-up",
+            "schedule.warmup_epochs=0, or more train.epochs",
+        )
+    ]

@@ -1,0 +1,43 @@
+"""A configuration's identity: what two runs must share to be the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from crate.config.cross import pair
+from crate.config.schema import NO_NEUTRAL, Config
+
+DIGITS = 12  # hexadecimal; 48 bits
+
+
+def signature(config: Config, data: Any = None, init_from: str | None = None) -> str:
+    """Returns the hash of all that can change a run's result.
+
+    `data` identifies a data set beyond its configuration (JSON values, or None), `init_from` is
+    the content hash of the initial weights. A field at its neutral value leaves no mark, so that
+    a field added later does not change the hash of older configurations.
+    """
+    parts = {"config": identity(config), "data": data, "init_from": init_from}
+    text = json.dumps({key: value for key, value in parts.items() if value}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def identity(node: Any) -> dict[str, Any]:
+    """Returns the values of a typed node that belong to its identity, nested, as JSON values."""
+    values: dict[str, Any] = {}
+    for entry in fields(node):
+        rules, value = entry.metadata, getattr(node, entry.name)
+        if not rules.get("identity", True):
+            continue
+        if is_dataclass(value):
+            value = identity(value)
+        elif rules.get("size"):
+            value = list(pair(value))
+        neutral = rules.get("neutral", NO_NEUTRAL)
+        if value == {} or (neutral is not NO_NEUTRAL and value == neutral):
+            continue
+        values[entry.name] = value
+    return values

@@ -1,0 +1,6 @@
+"""What [P] measures in each layer: how compressed its tokens are, and how sparse."""
+
+from crate.measures.coding_rate import coding_rate
+from crate.measures.sparsity import nonzero_fraction
+
+__all__ = ["coding_rate", "nonzero_fraction"]

@@ -1,0 +1,156 @@
+"""CRATE: a stem, then layers that compress (MSSA) and sparsify (ISTA), then a linear head.
+
+B images, C in_chans, H x W pixels, N tokens (CLS first, then the patches), d embed_dim.
+Tokens are rows here and columns in the papers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from crate.model.ista import ISTA
+from crate.model.mssa import MSSA
+from crate.model.patch_embedding import PatchEmbedding, Size
+from crate.model.trace import LayerTrace, Trace
+
+POOLS = ("token", "avg")
+
+
+class Layer(nn.Module):
+    """One alternating step on the sparse rate reduction objective ([P] eq. 11-12, then eq. 17).
+
+    Z^{l+1/2} = Z^l + MSSA(LN(Z^l)), then Z^{l+1} = ISTA(LN(Z^{l+1/2})). There is no skip around
+    ISTA: the step starts from its input, so it carries the stream by itself.
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, head_dim: int, step_size: float, sparsity: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.mssa = MSSA(dim, num_heads, head_dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.ista = ISTA(dim, step_size, sparsity)
+
+    def forward(self, tokens: Tensor, record: LayerTrace | None = None) -> Tensor:
+        """Z^{l+1}: (B, N, d) -> (B, N, d); fills `record` if there is one."""
+        half = tokens + self.mssa(self.norm1(tokens), record)
+        tokens_out = self.ista(self.norm2(half))
+        if record is not None:
+            record.tokens_in, record.half, record.tokens_out = tokens, half, tokens_out
+        return tokens_out
+
+
+class CRATE(nn.Module):
+    """The white-box transformer of [P], with timm's methods.
+
+    `img_size`, `patch_size`: pixels, one number or (height, width). `head_dim`: embed_dim /
+    num_heads if None. `global_pool`: "token" (CLS) or "avg" (mean of all tokens, CLS included).
+    `step_size` is eta, `sparsity` is lambda. `num_classes=0` leaves the classifier out.
+    Raises ValueError for arguments that make no model.
+    """
+
+    num_prefix_tokens = 1  # CLS; timm's name
+
+    def __init__(
+        self,
+        img_size: Size = 224,
+        patch_size: Size = 16,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        embed_dim: int = 384,
+        depth: int = 12,
+        num_heads: int = 6,
+        head_dim: int | None = None,
+        global_pool: str = "token",
+        step_size: float = 0.1,
+        sparsity: float = 0.1,
+    ) -> None:
+        super().__init__()
+        _check_counts(in_chans=in_chans, embed_dim=embed_dim, depth=depth, num_heads=num_heads)
+        _check_step(step_size, sparsity)
+        head_dim = _head_dim(embed_dim, num_heads, head_dim)
+        self.embed_dim = self.num_features = self.head_hidden_size = embed_dim
+        self.patch_embed = PatchEmbedding(img_size, patch_size, in_chans, embed_dim)
+        num_tokens = self.num_prefix_tokens + self.patch_embed.num_patches
+        # Unit variance as in [C], where timm's ViT draws with 0.02.
+        self.cls_token = nn.Parameter(torch.randn(1, 1, embed_dim))
+        self.pos_embed = nn.Parameter(torch.randn(1, num_tokens, embed_dim))
+        self.layers = nn.ModuleList(
+            Layer(embed_dim, num_heads, head_dim, step_size, sparsity) for _ in range(depth)
+        )
+        self.fc_norm = nn.LayerNorm(embed_dim)
+        self.global_pool = _pool(global_pool)
+        self.reset_classifier(num_classes)
+
+    def forward_features(self, images: Tensor, trace: Trace | None = None) -> Tensor:
+        """The last layer's tokens, before pooling: (B, C, H, W) -> (B, N, d)."""
+        tokens = self.patch_embed(images)  # (B, N-1, d)
+        cls_token = self.cls_token.expand(tokens.shape[0], -1, -1)  # (B, 1, d)
+        tokens = torch.cat([cls_token, tokens], dim=1) + self.pos_embed  # (B, N, d)
+        if trace is not None:
+            trace.restart()
+        for layer in self.layers:
+            tokens = layer(tokens, trace.new_layer() if trace is not None else None)
+        return tokens
+
+    def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits, or with `pre_logits` the classifier's input: (B, N, d) -> (B, classes or d)."""
+        pooled = tokens[:, 0] if self.global_pool == "token" else tokens.mean(dim=1)  # (B, d)
+        pooled = self.fc_norm(pooled)
+        return pooled if pre_logits else self.head(pooled)
+
+    def forward(self, images: Tensor, trace: Trace | None = None) -> Tensor:
+        """Logits, (B, C, H, W) -> (B, num_classes); fills `trace` if there is one."""
+        return self.forward_head(self.forward_features(images, trace))
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear map, or Identity where there are no classes."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A fresh classifier, on the model's device and in its dtype; the pool if one is given."""
+        if num_classes < 0:
+            raise ValueError(f"num_classes: given {num_classes}, allowed 0 (no classifier) or more")
+        if global_pool is not None:
+            self.global_pool = _pool(global_pool)
+        self.num_classes = num_classes
+        self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
+        self.head.to(self.fc_norm.weight).train(self.training)
+
+    @torch.jit.ignore
+    def no_weight_decay(self) -> set[str]:
+        """The weights that timm's optimizers leave undecayed ([C] decays them)."""
+        return {"pos_embed", "cls_token"}
+
+
+def _pool(global_pool: str) -> str:
+    if global_pool not in POOLS:
+        raise ValueError(f"global_pool: given {global_pool!r}, allowed {' or '.join(POOLS)}")
+    return global_pool
+
+
+def _head_dim(embed_dim: int, num_heads: int, head_dim: int | None) -> int:
+    if head_dim is not None:
+        _check_counts(head_dim=head_dim)
+        return head_dim
+    if embed_dim % num_heads:
+        raise ValueError(
+            f"num_heads: given {num_heads}, allowed a divisor of embed_dim {embed_dim}; "
+            "or say head_dim"
+        )
+    return embed_dim // num_heads
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}: given {count}, allowed 1 or more")
+
+
+def _check_step(step_size: float, sparsity: float) -> None:
+    if not step_size > 0:
+        raise ValueError(f"step_size: given {step_size}, allowed above 0")
+    if not sparsity >= 0:
+        raise ValueError(f"sparsity: given {sparsity}, allowed 0 or more")

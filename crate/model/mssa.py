@@ -1,0 +1,60 @@
+"""Multi-head subspace self-attention: the compression half of a layer.
+
+B images, N tokens, d embed_dim, K heads (subspaces), p head_dim.
+Tokens are rows here and columns in the papers: their U_k^T Z is `tokens @ U_k` here.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crate.model.trace import LayerTrace
+
+
+class MSSA(nn.Module):
+    """Compress tokens against K learned subspaces ([P] eq. 11-12).
+
+    Head k projects on its subspace once, w = tokens U_k, and that one projection is query, key and
+    value: softmax(w w^T / sqrt(p)) w.
+
+    Two departures from [P], both following [C], whose results are the published ones:
+    - the scores are divided by sqrt(p), which eq. 11 does not do;
+    - the heads come back through a free matrix with a bias, where eq. 12 ties it to [U_1 .. U_K];
+      [P] appendix B.1 frees it because it trains better (70.8 against 63.3 % on ImageNet-1K).
+    """
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.subspaces = nn.Linear(dim, num_heads * head_dim, bias=False)
+        # One head as wide as the stream has nothing to merge: [C] leaves the matrix out.
+        merges = num_heads > 1 or head_dim != dim
+        self.output = nn.Linear(num_heads * head_dim, dim) if merges else nn.Identity()
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """U_k^T z for every head k and token z: (B, N, d) -> (B, K, N, p)."""
+        projection = self.subspaces(tokens)  # (B, N, K*p)
+        projection = projection.unflatten(-1, (self.num_heads, self.head_dim))  # (B, N, K, p)
+        return projection.transpose(1, 2)  # (B, K, N, p)
+
+    def attention_map(self, projection: Tensor) -> Tensor:
+        """softmax(w w^T / sqrt(p)), each row a distribution: (B, K, N, p) -> (B, K, N, N)."""
+        scores = projection @ projection.transpose(-2, -1)  # (B, K, N, N)
+        return (scores / self.head_dim**0.5).softmax(dim=-1)
+
+    def forward(self, tokens: Tensor, record: LayerTrace | None = None) -> Tensor:
+        """The compressing update of the stream: (B, N, d) -> (B, N, d).
+
+        Fills `projection` of `record`, and `attention` where the record asks for it.
+        """
+        w = self.project(tokens)  # (B, K, N, p)
+        if record is not None and record.with_attention:
+            record.attention = self.attention_map(w)  # (B, K, N, N)
+            heads = record.attention @ w  # (B, K, N, p)
+        else:
+            heads = F.scaled_dot_product_attention(w, w, w)  # (B, K, N, p)
+        if record is not None:
+            record.projection = w
+        return self.output(heads.transpose(1, 2).flatten(2))  # (B, N, K*p) -> (B, N, d)

@@ -1,0 +1,78 @@
+"""The stem: an image cut into patches, each one made a token.
+
+B images, C in_chans, H x W pixels, h x w patches of P x Q pixels, N = h*w, d embed_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+Size = int | tuple[int, int]
+
+
+class PatchEmbedding(nn.Module):
+    """Turn images into tokens: LayerNorm(Linear(LayerNorm(patch))), as in [C].
+
+    `img_size` and `patch_size` in pixels, one number for a square or (height, width).
+    Raises ValueError where the patch does not divide the image.
+    """
+
+    def __init__(self, img_size: Size, patch_size: Size, in_chans: int, embed_dim: int) -> None:
+        super().__init__()
+        self.img_size = _pair("img_size", img_size)
+        self.patch_size = _pair("patch_size", patch_size)
+        if any(side % patch for side, patch in zip(self.img_size, self.patch_size, strict=True)):
+            raise ValueError(
+                f"patch_size: given {_by(self.patch_size)}, allowed whatever divides img_size "
+                f"{_by(self.img_size)} in both directions"
+            )
+        self.in_chans = in_chans
+        self.grid_size = tuple(
+            side // patch for side, patch in zip(self.img_size, self.patch_size, strict=True)
+        )
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
+        patch_dim = self.patch_size[0] * self.patch_size[1] * in_chans
+        self.patch_norm = nn.LayerNorm(patch_dim)
+        self.proj = nn.Linear(patch_dim, embed_dim)
+        self.norm = nn.LayerNorm(embed_dim)
+
+    def cut(self, images: Tensor) -> Tensor:
+        """Patches row by row, values ordered (row, column, channel): (B, C, H, W) -> (B, N, P*Q*C).
+
+        [C] orders the values so, and its weights are of use only in that order.
+        """
+        (h, w), (p, q) = self.grid_size, self.patch_size
+        patches = images.reshape(images.shape[0], self.in_chans, h, p, w, q)  # (B, C, h, P, w, Q)
+        patches = patches.permute(0, 2, 4, 3, 5, 1)  # (B, h, w, P, Q, C)
+        return patches.flatten(3).flatten(1, 2)  # (B, N, P*Q*C)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Tokens without CLS and positions: (B, C, H, W) -> (B, N, d).
+
+        Raises ValueError for images of another size or number of channels.
+        """
+        if images.shape[1:] != (self.in_chans, *self.img_size):
+            raise ValueError(
+                f"images: given {_by(images.shape[1:])}, allowed {self.in_chans} x "
+                f"{_by(self.img_size)} (channels x height x width): resize the images, or build "
+                "the model with their img_size and in_chans; crate.model.load_weights interpolates "
+                "trained positions to another img_size"
+            )
+        patches = self.cut(images)  # (B, N, P*Q*C)
+        return self.norm(self.proj(self.patch_norm(patches)))  # (B, N, d)
+
+
+def _pair(name: str, size: Size) -> tuple[int, int]:
+    """(height, width) of a size given as one number or two; ValueError for anything else."""
+    pair = tuple(size) if isinstance(size, Iterable) else (size, size)
+    if len(pair) != 2 or any(not isinstance(side, int) or side < 1 for side in pair):
+        raise ValueError(
+            f"{name}: given {size}, allowed pixels >= 1, one number or (height, width)"
+        )
+    return pair
+
+
+def _by(shape: Iterable[int]) -> str:
+    return " x ".join(str(side) for side in shape)

@@ -1,0 +1,73 @@
+"""The four published sizes in timm's registry ([P] Table 1).
+
+timm.create_model("crate_tiny_patch16_224", num_classes=10, img_size=32, patch_size=4)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+
+from crate.model.crate import CRATE
+
+# Evaluation as in [C]: resize to 256 (bilinear, torchvision's default), centre crop to 224.
+_CFG = {
+    "url": "",
+    "num_classes": 1000,
+    "input_size": (3, 224, 224),
+    "fixed_input_size": True,
+    "crop_pct": 0.875,
+    "interpolation": "bilinear",
+    "mean": IMAGENET_DEFAULT_MEAN,
+    "std": IMAGENET_DEFAULT_STD,
+    "first_conv": "patch_embed.proj",
+    "classifier": "head",
+}
+
+default_cfgs = generate_default_cfgs(
+    {f"crate_{size}_patch16_224": dict(_CFG) for size in ("tiny", "small", "base", "large")}
+)
+
+
+def _build(
+    variant: str, pretrained: bool, arguments: dict[str, Any], given: dict[str, Any]
+) -> CRATE:
+    """The model that `arguments` describe, where `given` says nothing else."""
+    if pretrained and not (given.get("pretrained_cfg") or given.get("pretrained_cfg_overlay")):
+        raise ValueError(
+            f"{variant}: given pretrained=True, allowed False: no weights are hosted; pass "
+            "checkpoint_path=..., for the authors' files after crate.model.official.convert"
+        )
+    if not given.get("drop_rate"):
+        given.pop("drop_rate", None)  # timm's scripts pass 0.0 to every model; CRATE drops nothing
+    return build_model_with_cfg(CRATE, variant, pretrained, **(arguments | given))
+
+
+@register_model
+def crate_tiny_patch16_224(pretrained: bool = False, **kwargs: Any) -> CRATE:
+    """CRATE-T, 6.09 M parameters."""
+    arguments = {"embed_dim": 384, "depth": 12, "num_heads": 6}
+    return _build("crate_tiny_patch16_224", pretrained, arguments, kwargs)
+
+
+@register_model
+def crate_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> CRATE:
+    """CRATE-S, 13.12 M parameters."""
+    arguments = {"embed_dim": 576, "depth": 12, "num_heads": 12}
+    return _build("crate_small_patch16_224", pretrained, arguments, kwargs)
+
+
+@register_model
+def crate_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> CRATE:
+    """CRATE-B, 22.80 M parameters."""
+    arguments = {"embed_dim": 768, "depth": 12, "num_heads": 12}
+    return _build("crate_base_patch16_224", pretrained, arguments, kwargs)
+
+
+@register_model
+def crate_large_patch16_224(pretrained: bool = False, **kwargs: Any) -> CRATE:
+    """CRATE-L, 77.64 M parameters."""
+    arguments = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
+    return _build("crate_large_patch16_224", pretrained, arguments, kwargs)

@@ -1,0 +1,103 @@
+"""Weights loaded strictly; positions are the one thing that may be interpolated, and it is said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+SHOWN = 5  # names listed per kind of mismatch
+
+
+def load_weights(
+    model: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    *,
+    old_grid: tuple[int, int] | None = None,
+) -> list[str]:
+    """Load every weight of `state_dict` into `model`, and return what was changed on the way.
+
+    `pos_embed` (1, N, d) of another image or patch size is resampled bicubically to the model's
+    grid, which gives one line such as "pos_embed: 14 x 14 interpolated (bicubic) to 16 x 16".
+    Works for CRATE and for timm's ViT. `old_grid` is (rows, columns) of patches in `state_dict`;
+    without it the same number of tokens means the same grid, and another number a square one.
+
+    Raises ValueError, having loaded nothing, where names or shapes do not fit.
+    """
+    weights = dict(state_dict)
+    expected = model.state_dict()
+    notes = _fit_positions(model, weights, expected, old_grid)
+    _check_fit(weights, expected)
+    model.load_state_dict(weights)
+    return notes
+
+
+def _fit_positions(
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    expected: Mapping[str, Tensor],
+    old_grid: tuple[int, int] | None,
+) -> list[str]:
+    """Resample `pos_embed` of `weights` in place where its grid is another; say so."""
+    given, wanted = weights.get("pos_embed"), expected.get("pos_embed")
+    new_grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    if given is None or wanted is None or new_grid is None or given.ndim != 3:
+        return []
+    if given.shape[2] != wanted.shape[2]:  # another embed_dim: for the caller to refuse
+        return []
+    new_grid = tuple(new_grid)
+    if given.shape[1] == wanted.shape[1] and (old_grid is None or tuple(old_grid) == new_grid):
+        return []
+    # Not model.num_prefix_tokens: some of timm's ViTs have a CLS token without a position.
+    num_prefix = wanted.shape[1] - math.prod(new_grid)
+    old_grid = _old_grid(given.shape[1] - num_prefix, old_grid, new_grid)
+    weights["pos_embed"] = resample_abs_pos_embed(
+        given, new_size=list(new_grid), old_size=list(old_grid), num_prefix_tokens=1
+    )
+    return [f"pos_embed: {_by(old_grid)} interpolated (bicubic) to {_by(new_grid)}"]
+
+
+def _old_grid(
+    num_patches: int, old_grid: tuple[int, int] | None, new_grid: tuple[int, int]
+) -> tuple[int, int]:
+    """(rows, columns) of `num_patches` positions; ValueError where they cannot be told."""
+    if old_grid is None:
+        side = math.isqrt(max(num_patches, 0))
+        old_grid = (side, side)
+        problem = "which is no square grid"
+    else:
+        problem = f"which is not old_grid {_by(old_grid)}"
+    if num_patches < 1 or math.prod(old_grid) != num_patches:
+        raise ValueError(
+            f"pos_embed: given {num_patches} patch positions, {problem}, to be interpolated to "
+            f"{_by(new_grid)}: pass old_grid=(rows, columns) of the model that was trained"
+        )
+    return tuple(old_grid)
+
+
+def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    misshapen = [
+        f"{name} given {_by(given[name].shape)}, expected {_by(weight.shape)}"
+        for name, weight in expected.items()
+        if name in given and given[name].shape != weight.shape
+    ]
+    problems = {
+        "missing": [name for name in expected if name not in given],
+        "unexpected": [name for name in given if name not in expected],
+        "wrong shape": misshapen,
+    }
+    lines = [
+        f"  {kind} ({len(which)}): {_first(which)}" for kind, which in problems.items() if which
+    ]
+    if lines:
+        raise ValueError("\n".join(["the weights do not fit the model; none was loaded:", *lines]))
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _by(shape: Iterable[int]) -> str:
+    return " x ".join(str(side) for side in shape) or "a scalar"

@@ -1,0 +1,48 @@
+"""The one door: trains or evaluates one configuration; `python launch.py --help` says how.
+
+Imports no torch, so that help, checks and messages come at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from crate.config import commandline, schema
+from crate.config.errors import UserError
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float | None:
+    """Runs one configuration; returns its best metric, for sweepers."""
+    from crate.run import run
+
+    chosen = OmegaConf.to_container(HydraConfig.get(), resolve=False)
+    try:
+        return run(cfg, chosen["runtime"]["choices"], chosen["overrides"]["task"])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes here, to be said once, below
+    schema.register()
+    arguments = sys.argv[1:]
+    if {"--help", "-h"} & set(arguments):  # Hydra's own way there takes seconds
+        sys.exit(print(commandline.HELP.read_text(), end=""))
+    try:
+        commandline.check_flags(arguments)
+        commandline.add_config_dir_to_path(arguments)
+        main()
+    except Exception as error:  # composing failed: nothing has started
+        sys.exit(f"error: {commandline.explain(error, arguments)}")
+    except KeyboardInterrupt:
+        sys.exit("stopped before training began")
