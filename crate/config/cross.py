@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from crate.config.errors import UserError
-from crate.config.schema import CRATE, Config, Data, Transformer
+from crate.config.schema import CRATE, Config, Data, Transformer, pair
 
 MAX_TOKENS = 4096
-
-
-def pair(size: int | list[int]) -> tuple[int, int]:
-    """Returns a size as (height, width)."""
-    return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
 
 def cross_field_errors(config: Config) -> list[UserError]:
@@ -67,7 +62,7 @@ def _token_errors(model: Transformer) -> list[UserError]:
                 f"model.img_size={model.img_size} in patches of {model.patch_size} gives "
                 f"{tokens} tokens",
                 f"{MAX_TOKENS} tokens, or more on purpose",
-                f"a larger model.patch_size, or model.allow_long=true",
+                "a larger model.patch_size, or model.allow_long=true",
             )
         ]
     return []

@@ -356,6 +356,11 @@ class Config:
     )
 
 
+def pair(size: int | list[int]) -> tuple[int, int]:
+    """Returns a size as (height, width)."""
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+
+
 SCHEMAS: dict[str, tuple[type, ...]] = {
     "model": (CRATE, ViT),
     "optimizer": (Lion, Adam, AdamW, SGD),

@@ -7,8 +7,7 @@ import json
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from crate.config.cross import pair
-from crate.config.schema import NO_NEUTRAL, Config
+from crate.config.schema import NO_NEUTRAL, Config, pair
 
 DIGITS = 12  # hexadecimal; 48 bits
 

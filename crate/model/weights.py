@@ -54,7 +54,7 @@ def _fit_positions(
     num_prefix = wanted.shape[1] - math.prod(new_grid)
     old_grid = _old_grid(given.shape[1] - num_prefix, old_grid, new_grid)
     weights["pos_embed"] = resample_abs_pos_embed(
-        given, new_size=list(new_grid), old_size=list(old_grid), num_prefix_tokens=1
+        given, new_size=list(new_grid), old_size=list(old_grid), num_prefix_tokens=num_prefix
     )
     return [f"pos_embed: {_by(old_grid)} interpolated (bicubic) to {_by(new_grid)}"]
 

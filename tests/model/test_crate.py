@@ -17,7 +17,14 @@ from crate.model.patch_embedding import PatchEmbedding
 from tests.textbook import attention_columns, ista_columns, ista_three_products, mssa_columns
 
 PACKAGE = Path(crate.__file__).parent
-SMALL = dict(img_size=8, patch_size=4, num_classes=3, embed_dim=12, depth=2, num_heads=3)
+SMALL = {
+    "img_size": 8,
+    "patch_size": 4,
+    "num_classes": 3,
+    "embed_dim": 12,
+    "depth": 2,
+    "num_heads": 3,
+}
 
 
 def small(**changes) -> CRATE:
@@ -159,20 +166,20 @@ def test_cls_token_and_positions_are_drawn_with_unit_variance():
 
 
 BAD = [
-    (dict(num_heads=5), "num_heads: given 5, allowed a divisor of embed_dim 12"),
-    (dict(patch_size=3), "patch_size: given 3 x 3, allowed whatever divides img_size 8 x 8"),
-    (dict(img_size=(8, 9)), "patch_size: given 4 x 4, allowed whatever divides img_size 8 x 9"),
-    (dict(img_size=(8, 8, 8)), "img_size: given (8, 8, 8), allowed pixels >= 1, one number or"),
-    (dict(patch_size=0), "patch_size: given 0, allowed pixels >= 1"),
-    (dict(global_pool="map"), "global_pool: given 'map', allowed token or avg"),
-    (dict(global_pool=None), "global_pool: given None, allowed token or avg"),
-    (dict(step_size=0), "step_size: given 0, allowed above 0"),
-    (dict(step_size=float("nan")), "step_size: given nan, allowed above 0"),
-    (dict(sparsity=-0.1), "sparsity: given -0.1, allowed 0 or more"),
-    (dict(depth=0), "depth: given 0, allowed 1 or more"),
-    (dict(num_heads=0), "num_heads: given 0, allowed 1 or more"),
-    (dict(head_dim=0), "head_dim: given 0, allowed 1 or more"),
-    (dict(num_classes=-1), "num_classes: given -1, allowed 0"),
+    ({"num_heads": 5}, "num_heads: given 5, allowed a divisor of embed_dim 12"),
+    ({"patch_size": 3}, "patch_size: given 3 x 3, allowed whatever divides img_size 8 x 8"),
+    ({"img_size": (8, 9)}, "patch_size: given 4 x 4, allowed whatever divides img_size 8 x 9"),
+    ({"img_size": (8, 8, 8)}, "img_size: given (8, 8, 8), allowed pixels >= 1, one number or"),
+    ({"patch_size": 0}, "patch_size: given 0, allowed pixels >= 1"),
+    ({"global_pool": "map"}, "global_pool: given 'map', allowed token or avg"),
+    ({"global_pool": None}, "global_pool: given None, allowed token or avg"),
+    ({"step_size": 0}, "step_size: given 0, allowed above 0"),
+    ({"step_size": float("nan")}, "step_size: given nan, allowed above 0"),
+    ({"sparsity": -0.1}, "sparsity: given -0.1, allowed 0 or more"),
+    ({"depth": 0}, "depth: given 0, allowed 1 or more"),
+    ({"num_heads": 0}, "num_heads: given 0, allowed 1 or more"),
+    ({"head_dim": 0}, "head_dim: given 0, allowed 1 or more"),
+    ({"num_classes": -1}, "num_classes: given -1, allowed 0"),
 ]
 
 

@@ -11,7 +11,14 @@ from timm.optim import param_groups_weight_decay
 from crate.model import CRATE
 
 NAME = "crate_tiny_patch16_224"
-TINY = dict(img_size=8, patch_size=4, num_classes=3, embed_dim=12, depth=2, num_heads=3)
+TINY = {
+    "img_size": 8,
+    "patch_size": 4,
+    "num_classes": 3,
+    "embed_dim": 12,
+    "depth": 2,
+    "num_heads": 3,
+}
 
 PUBLISHED = {
     "crate_tiny_patch16_224": 6_090_856,

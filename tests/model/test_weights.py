@@ -12,7 +12,14 @@ import torch.nn.functional as F
 from crate.model import CRATE, load_weights
 from crate.model.official import convert, is_official
 
-SMALL = dict(img_size=16, patch_size=4, num_classes=3, embed_dim=12, depth=1, num_heads=3)
+SMALL = {
+    "img_size": 16,
+    "patch_size": 4,
+    "num_classes": 3,
+    "embed_dim": 12,
+    "depth": 1,
+    "num_heads": 3,
+}
 
 
 def resampled(positions: torch.Tensor, old: tuple, new: tuple) -> torch.Tensor:
@@ -71,14 +78,14 @@ def test_an_old_grid_of_as_many_patches_but_another_form_is_interpolated():
 
 @pytest.mark.parametrize("no_embed_class", [False, True])
 def test_positions_of_timms_vit_are_interpolated_too(no_embed_class):
-    changes = dict(
-        patch_size=4,
-        embed_dim=12,
-        depth=1,
-        num_heads=3,
-        num_classes=3,
-        no_embed_class=no_embed_class,
-    )
+    changes = {
+        "patch_size": 4,
+        "embed_dim": 12,
+        "depth": 1,
+        "num_heads": 3,
+        "num_classes": 3,
+        "no_embed_class": no_embed_class,
+    }
     trained = timm.create_model("vit_tiny_patch16_224", img_size=16, **changes)
     model = timm.create_model("vit_tiny_patch16_224", img_size=24, **changes)
     notes = load_weights(model, trained.state_dict())

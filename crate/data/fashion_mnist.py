@@ -1,0 +1,50 @@
+"""Fashion-MNIST from its idx files."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crate.config.errors import UserError
+from crate.data.facts import IDX_FILES, idx_file
+
+UINT8 = 0x08
+
+
+class FashionMNIST:
+    """Images (1, 28, 28), uint8, and labels of one split; "val" is the published test split."""
+
+    def __init__(self, split: str, root: str) -> None:
+        images, labels = (_read_idx(Path(root), name) for name in IDX_FILES[split])
+        self.images = torch.from_numpy(images).unsqueeze(1)
+        self.labels = labels.tolist()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], self.labels[index]
+
+
+def _read_idx(root: Path, name: str) -> np.ndarray:
+    """Returns the array of an idx file: two zero bytes, type, rank, big-endian sizes, values."""
+    path = idx_file(root, name)
+    if path is None:
+        raise UserError(f"{root / name} is missing", fix="data.root=FOLDER")
+    try:
+        content = (gzip.open if path.suffix == ".gz" else open)(path, "rb").read()
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    header = np.frombuffer(content[:4], np.uint8)
+    if len(header) < 4 or header[2] != UINT8:
+        raise UserError(f"{path} is no idx file of bytes", fix="data.root=FOLDER")
+    start = 4 + 4 * int(header[3])
+    shape = np.frombuffer(content[4:start], ">u4")
+    values = np.frombuffer(content[start:], np.uint8)
+    if values.size != shape.prod():
+        raise UserError(f"{path} is torn: {values.size} values for shape {shape.tolist()}")
+    return values.reshape(shape).copy()

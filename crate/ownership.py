@@ -1,0 +1,140 @@
+"""One process owns a live run folder.
+
+Owner n holds the file `owner-<n>.json`, created with O_EXCL, which is exclusive on NFS too. Whoever
+finds the newest owner gone creates the next number: of several that try at once, one succeeds.
+A released owner's file stays, marked so, until the next owner removes it: numbers never go back,
+so a slow rival cannot mistake an old number for a free one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from crate.config.errors import UserError
+from crate.runfolder import read_json, write_json
+
+BEAT_S = 15.0
+STALE_S = 300.0
+
+
+class Ownership:
+    """The right to write to a folder, kept alive by a heartbeat until `release`."""
+
+    def __init__(self, path: Path, number: int, record: dict[str, Any]) -> None:
+        self.path, self.number, self.record = path, number, record
+        self._stop = threading.Event()
+        self._beat: Callable[[], None] = lambda: None
+
+    @classmethod
+    def take(cls, folder: Path) -> Ownership:
+        """Takes `folder`, or raises UserError that names its live owner."""
+        while True:
+            newest = max((number for number, _ in _owners(folder)), default=0)
+            if newest and (owner := _live(folder / f"owner-{newest}.json")):
+                age = time.time() - owner.get("heartbeat", 0)
+                raise UserError(
+                    f"{folder.name} is being run by process {owner.get('pid', '?')} on "
+                    f"{owner.get('host', '?')} (heartbeat {age:.0f} s ago)",
+                    "one process a run; it is free 5 minutes after the last heartbeat",
+                    "seed=N or any other change for another run",
+                )
+            path = folder / f"owner-{newest + 1}.json"
+            record = _this_process()
+            try:
+                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:
+                continue  # a rival was first; look again
+            with os.fdopen(handle, "w") as file:
+                file.write(json.dumps(record))
+            owners = _owners(folder)
+            if max(number for number, _ in owners) != newest + 1:
+                path.unlink()
+                continue  # we came so late that the number had been used and removed
+            for number, old in owners:
+                if number <= newest:
+                    old.unlink(missing_ok=True)
+            return cls(path, newest + 1, record)
+
+    def keep_alive(self, beat: Callable[[], None]) -> None:
+        """Renews the heartbeat from a thread every 15 s, and calls `beat` with it."""
+        self._beat = beat
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                if self.is_held():
+                    write_json(self.path, self.record | {"heartbeat": time.time()})
+                    self._beat()
+            except OSError:
+                pass  # a full disk must not end the run; the next beat may succeed
+
+    def is_held(self) -> bool:
+        """Tells whether the folder is still ours: no newer owner took it while we slept."""
+        return self.path.exists() and max(n for n, _ in _owners(self.path.parent)) == self.number
+
+    def release(self) -> None:
+        """Gives the folder back."""
+        self._stop.set()
+        if self.is_held():
+            write_json(self.path, self.record | {"released": True})
+
+
+def _owners(folder: Path) -> list[tuple[int, Path]]:
+    found = [(re.fullmatch(r"owner-(\d+)\.json", path.name), path) for path in folder.iterdir()]
+    return [(int(match[1]), path) for match, path in found if match]
+
+
+def _live(path: Path) -> dict[str, Any] | None:
+    """Returns the record of an owner that may still be running, or None."""
+    owner = read_json(path)
+    if not owner:  # empty: its owner is writing it just now, or died doing so
+        try:
+            return {"heartbeat": at} if time.time() - (at := path.stat().st_mtime) < STALE_S else None
+        except FileNotFoundError:
+            return None
+    me = _this_process()
+    same_job = owner["job"] is not None and owner["job"] == me["job"]
+    if owner.get("released") or time.time() - owner["heartbeat"] > STALE_S:
+        return None
+    if same_job and owner["restarts"] != me["restarts"]:  # the job was requeued: it is us
+        return None
+    if owner["host"] == me["host"] and owner["started"] != _start_time(owner["pid"]):
+        return None
+    return owner
+
+
+def _this_process() -> dict[str, Any]:
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": _start_time(os.getpid()),
+        "job": os.environ.get("SLURM_JOB_ID"),
+        "restarts": os.environ.get("SLURM_RESTART_COUNT", "0"),
+        "heartbeat": time.time(),
+    }
+
+
+def _start_time(pid: int) -> str | None:
+    """Returns when a process of this host started, so that a reused pid is told apart; None: dead."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    try:  # a system without /proc
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "alive"

@@ -1,0 +1,61 @@
+"""What a run says while it trains: a live bar on a terminal, plain lines elsewhere, and its log."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger("crate")
+console = Console(soft_wrap=True, highlight=False)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints through rich, which keeps lines above the live bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname, "")
+        console.print(self.format(record), style=style, markup=False)
+
+
+def say_on_console() -> None:
+    """Sends what the package says to the console."""
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
+        logger.addHandler(_ConsoleHandler())
+
+
+def say_in_file(path: Path) -> logging.Handler:
+    """Sends what the package says to a file too; returns the handler, for the caller to remove."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logger.addHandler(handler)
+    return handler
+
+
+class Bar:
+    """A progress bar over steps; silent where there is no terminal."""
+
+    def __init__(self, step: int, total_steps: int) -> None:
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task("", total=total_steps, completed=step)
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def update(self, step: int, text: str | None = None) -> None:
+        """Moves the bar to `step`, with `text` beside it."""
+        self._progress.update(self._task, completed=step, description=text)

@@ -1,0 +1,67 @@
+"""Where a result comes from: code, versions and machine. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from crate.config.check import CHECKOUT
+
+PACKAGES = ("torch", "torchvision", "timm", "lion-pytorch", "numpy", "scikit-learn", "hydra-core")
+
+
+def fingerprint() -> str:
+    """Returns the hash of the package's code: every Python file of crate/, and launch.py."""
+    content = hashlib.sha256()
+    for file in [*sorted((CHECKOUT / "crate").rglob("*.py")), CHECKOUT / "launch.py"]:
+        content.update(file.relative_to(CHECKOUT).as_posix().encode() + b"\0" + file.read_bytes())
+    return content.hexdigest()[:12]
+
+
+def describe() -> dict[str, Any]:
+    """Returns revision, uncommitted changes, fingerprint, versions and machine."""
+    return {
+        "revision": _git("rev-parse", "HEAD"),
+        "dirty_diff": _git("diff", "HEAD"),
+        "fingerprint": fingerprint(),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Returns what git says of the checkout; None where there is no git or no repository."""
+    try:
+        command = ["git", "-C", str(CHECKOUT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()

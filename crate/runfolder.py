@@ -1,0 +1,146 @@
+"""What a run folder holds, and how it is written and read.
+
+    outputs/runs/<label>-<signature>/
+        config.yaml            the resolved configuration, frozen
+        .hydra/overrides.yaml  what was typed
+        status.json            state, step, heartbeat, attempts, reason
+        meta.json              code, versions and machine; what `auto` became
+        metrics.jsonl          one line a measurement; grows
+        log                    what was said; grows
+        curve.png              the training curve
+        checkpoints/           see crate/train/checkpoint.py
+        owner-<n>.json         who runs it; see crate/ownership.py
+
+All but `metrics.jsonl` and `log` appear whole or not at all. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from crate.config.errors import UserError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file that takes the name `path` only once it is complete and on disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes JSON values as a whole file."""
+    with whole_file(path) as file:
+        file.write((json.dumps(values, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the values of a JSON file; {} where there is none or it is no JSON object."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def find(outputs: str, signature: str) -> Path | None:
+    """Returns the folder of a configuration, whatever its label, or None."""
+    found = sorted(Path(outputs, "runs").glob(f"*-{signature}"))
+    return found[0] if found else None
+
+
+class RunFolder:
+    """One run's folder; only its owner writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.metrics = path / "metrics.jsonl"
+        self.log = path / "log"
+        self.curve = path / "curve.png"
+        self._status_lock = threading.Lock()
+
+    @classmethod
+    def create(cls, outputs: str, name: str) -> RunFolder:
+        """Returns the folder outputs/runs/`name`, made if need be.
+
+        Raises UserError where it cannot be made or written.
+        """
+        path = Path(outputs, "runs", name)
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (path / ".hydra").mkdir(exist_ok=True)
+            with whole_file(path / "writable"):
+                pass
+            (path / "writable").unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {path}: {error.strerror}", "a writable folder", "outputs=FOLDER"
+            ) from error
+        return cls(path)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """state (running, stopped, failed, finished), step, total_steps, heartbeat, attempts..."""
+        return read_json(self.path / "status.json")
+
+    def update_status(self, **values: Any) -> None:
+        """Changes some of the status and renews its heartbeat."""
+        with self._status_lock:
+            write_json(self.path / "status.json", self.status | values | {"heartbeat": time.time()})
+
+    def freeze(self, config: dict[str, Any], overrides: list[str]) -> None:
+        """Writes the resolved configuration and what was typed."""
+        with whole_file(self.path / "config.yaml") as file:
+            file.write(yaml.safe_dump(config, sort_keys=False).encode())
+        with whole_file(self.path / ".hydra" / "overrides.yaml") as file:
+            file.write(yaml.safe_dump(overrides).encode())
+
+    def update_meta(self, **values: Any) -> None:
+        """Changes some of meta.json."""
+        write_json(self.path / "meta.json", read_json(self.path / "meta.json") | values)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Returns the lines of metrics.jsonl; a torn last line is dropped."""
+        try:
+            lines = self.metrics.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        rows = []
+        for number, line in enumerate(lines):
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                if number != len(lines) - 1:
+                    raise UserError(f"{self.metrics}: line {number + 1} is no JSON") from None
+        return rows
+
+    def cut_metrics(self, step: int) -> None:
+        """Drops the lines beyond `step`, which a resumed run will write anew."""
+        rows = [row for row in self.read_metrics() if row["step"] <= step]
+        with whole_file(self.metrics) as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def set_aside(self) -> Path:
+        """Renames the folder to ...-old-<n>, which nothing finds or deletes; returns the new name."""
+        number = 1
+        while (old := self.path.with_name(f"{self.path.name}-old-{number}")).exists():
+            number += 1
+        self.path.rename(old)
+        return old

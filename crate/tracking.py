@@ -1,0 +1,79 @@
+"""Trackers: where metrics go. A tracker never stops a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+from crate.runfolder import RunFolder
+
+logger = logging.getLogger("crate")
+
+
+class Tracker:
+    """Takes metrics and keeps none: the face that all trackers share.
+
+    `start` comes once before the first metrics with the run's folder, signature and resolved
+    configuration; `log` with a step, the metrics' names and values; `finish` once at the end.
+    """
+
+    def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
+        pass
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        pass
+
+    def finish(self, state: str) -> None:
+        pass
+
+
+class Jsonl(Tracker):
+    """Appends each call's metrics to metrics.jsonl as one line, given to the system at once.
+
+    What a full disk refuses is kept and tried again with the next line: the file has no gap.
+    """
+
+    def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
+        self.file = open(folder.metrics, "ab", buffering=0)
+        self.pending = b""
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        self.pending += (json.dumps({"step": step, **metrics}) + "\n").encode()
+        end = self.file.seek(0, os.SEEK_END)
+        try:
+            if self.file.write(self.pending) == len(self.pending):
+                self.pending = b""
+                return
+        except OSError as error:
+            logger.warning("metrics.jsonl: %s; tried again with the next line", error.strerror)
+        self.file.truncate(end)
+
+    def finish(self, state: str) -> None:
+        self.file.close()
+
+
+class Trackers(Tracker):
+    """Several trackers as one; what one of them raises is said once, and it is left out then."""
+
+    def __init__(self, trackers: list[Tracker]) -> None:
+        self.trackers = trackers
+
+    def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
+        self._each("start", folder, signature, config)
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        self._each("log", step, metrics)
+
+    def finish(self, state: str) -> None:
+        self._each("finish", state)
+
+    def _each(self, method: str, *arguments: Any) -> None:
+        for tracker in list(self.trackers):
+            try:
+                getattr(tracker, method)(*arguments)
+            except Exception as error:
+                name = type(tracker).__name__
+                logger.warning("tracker %s failed in %s and is left out: %s", name, method, error)
+                self.trackers.remove(tracker)

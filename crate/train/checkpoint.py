@@ -1,0 +1,130 @@
+"""Checkpoints: whole, checked when read, and never a program.
+
+    checkpoints/
+        step-00000460.pt   the newest `train.keep`: all that a resume needs
+        best.pt            weights of the best evaluation
+
+A file takes its name only when it is complete. Reading verifies the checksum of every record and
+unpickles nothing but tensors and plain values, so a torn, altered or malicious file is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import random
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crate.config.errors import UserError, shorten
+from crate.runfolder import whole_file
+
+logger = logging.getLogger("crate")
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be used, with the reason."""
+
+
+def write(path: Path, values: dict[str, Any]) -> None:
+    """Writes tensors and plain values as a whole file."""
+    with whole_file(path) as file:
+        torch.save(values, file)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns what a file holds, on the CPU; raises CheckpointError where it cannot be trusted."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}", "a .pt or .pth file")
+    try:
+        if zipfile.is_zipfile(path):  # torch checks no checksum of its own
+            with zipfile.ZipFile(path) as records:
+                if (bad := records.testzip()) is not None:
+                    raise CheckpointError(f"{path} is corrupt: the checksum of {bad} is wrong")
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = "it holds more than tensors and plain values, so loading it could run code"
+        if "Unsupported" not in str(error) and "weights_only" not in str(error).lower():
+            reason = "it is torn or no checkpoint"
+        raise CheckpointError(f"{path} is refused: {reason}") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # torn and altered files fail in many ways inside zip and torch
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is torn or no checkpoint: {what}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds {type(values).__name__}, not named weights")
+    return values
+
+
+class Checkpoints:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, folder: Path, signature: str, keep: int) -> None:
+        self.folder, self.signature, self.keep = folder, signature, keep
+
+    def files(self) -> list[Path]:
+        """Returns the step checkpoints, newest first."""
+        return sorted(self.folder.glob("step-*.pt"), reverse=True)
+
+    def save(self, step: int, values: dict[str, Any]) -> None:
+        """Saves the state at `step`, then removes all but the newest `keep`."""
+        write(self.folder / f"step-{step:08d}.pt", values | {"signature": self.signature})
+        for old in self.files()[self.keep :]:
+            old.unlink(missing_ok=True)
+
+    def save_best(self, values: dict[str, Any]) -> None:
+        """Saves the weights of the best evaluation so far."""
+        write(self.folder / "best.pt", values | {"signature": self.signature})
+
+    def newest(self) -> dict[str, Any] | None:
+        """Returns the newest whole state of this configuration, or None where nothing was saved.
+
+        Says which files it passed over and why. Raises UserError where files are there and none
+        can be used: starting from nothing is for the user to decide.
+        """
+        reasons = []
+        for file in self.files():
+            try:
+                values = read(file)
+                if values.get("signature") != self.signature:
+                    other = values.get("signature", "none")
+                    raise CheckpointError(f"{file} is of another configuration ({other})")
+                return values
+            except CheckpointError as error:
+                logger.warning("passed over: %s", error)
+                reasons.append(file.name)
+        if reasons:
+            raise UserError(
+                f"no checkpoint in {self.folder} can be used: {shorten(reasons, 4)}",
+                "a whole checkpoint of this configuration",
+                "resume=never, which sets the run aside and trains anew",
+            )
+        return None
+
+
+def generator_states() -> dict[str, Any]:
+    """Returns the state of every global random number generator as tensors and plain values."""
+    version, numbers, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+        "python": [version, list(numbers), gauss],
+    }
+
+
+def set_generator_states(states: dict[str, Any]) -> None:
+    """Puts every global generator back where `generator_states` found it."""
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))

@@ -1,0 +1,53 @@
+"""Exact evaluation: each image once, sums in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crate.train.device import autocast
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    normalize: nn.Module,
+    *,
+    device: torch.device,
+    precision: str,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> dict[str, float] | None:
+    """Returns val/loss (nats, without label smoothing), val/top1 and val/top5 (percent).
+
+    With fewer than five classes top-5 counts all of them. None when `interrupted` between two
+    batches.
+    """
+    was_training = model.training
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64)
+    correct1 = correct5 = count = 0
+    for images, labels in batches:
+        if interrupted():
+            break
+        labels = labels.to(device)
+        with autocast(device, precision):
+            logits = model(normalize(images.to(device)))  # (B, C)
+        logits = logits.float()
+        loss += F.cross_entropy(logits, labels, reduction="sum").double().cpu()
+        ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (B, 5)
+        correct1 += int(ranked[:, 0].sum())
+        correct5 += int(ranked.any(dim=1).sum())
+        count += len(labels)
+    else:
+        model.train(was_training)
+        return {
+            "val/loss": loss.item() / count,
+            "val/top1": 100 * correct1 / count,
+            "val/top5": 100 * correct5 / count,
+        }
+    model.train(was_training)
+    return None

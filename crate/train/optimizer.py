@@ -1,0 +1,42 @@
+"""The optimizer and the weights it decays."""
+
+from __future__ import annotations
+
+from torch import nn, optim
+
+from crate.config.schema import Optimizer
+from crate.config.target import call
+
+
+def build_optimizer(config: Optimizer, model: nn.Module, decay_all: bool) -> optim.Optimizer:
+    """Returns the configured optimizer; each group remembers its peak rate as `initial_lr`."""
+    optimizer = call(config, parameter_groups(model, config.weight_decay, decay_all))
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, decay_all: bool) -> list[dict]:
+    """Returns the trainable weights in groups with their decay.
+
+    With `decay_all` every weight decays, as in the authors' script. Without it norms and biases
+    do not (all weights of one dimension), nor what the model names in `no_weight_decay()`, which
+    are the CLS token and the positions.
+    """
+    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    if decay_all:
+        return [{"params": [weight for _, weight in named], "weight_decay": weight_decay}]
+    kept = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
+    free = {name for name, weight in named if weight.ndim <= 1 or name in kept}
+    groups = [
+        {"params": [w for n, w in named if n not in free], "weight_decay": weight_decay},
+        {"params": [w for n, w in named if n in free], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def set_lr(optimizer: optim.Optimizer, factor: float) -> float:
+    """Sets every group to `factor` of its peak rate; returns the first group's rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group["initial_lr"]
+    return optimizer.param_groups[0]["lr"]
