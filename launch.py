@@ -37,7 +37,8 @@ if __name__ == "__main__":
     schema.register()
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):  # Hydra's own way there takes seconds
-        sys.exit(print(commandline.HELP.read_text(), end=""))
+        print(commandline.HELP.read_text(), end="")
+        sys.exit()
     try:
         commandline.check_flags(arguments)
         commandline.add_config_dir_to_path(arguments)
@@ -45,4 +46,5 @@ if __name__ == "__main__":
     except Exception as error:  # composing failed: nothing has started
         sys.exit(f"error: {commandline.explain(error, arguments)}")
     except KeyboardInterrupt:
-        sys.exit("stopped before training began")
+        print("stopped before training began", file=sys.stderr)
+        sys.exit(130)

@@ -13,6 +13,7 @@ def cross_field_errors(config: Config) -> list[UserError]:
     errors = []
     if isinstance(config.model, Transformer):
         errors += _token_errors(config.model) + _head_errors(config.model)
+        errors += _mismatch_errors(config.model, config.data)
     errors += _channel_errors(config.data) + _schedule_errors(config)
     if config.train.accumulation_steps > config.train.batch_size:
         errors.append(
@@ -66,6 +67,22 @@ def _token_errors(model: Transformer) -> list[UserError]:
             )
         ]
     return []
+
+
+def _mismatch_errors(model: Transformer, data: Data) -> list[UserError]:
+    """What the model takes over from the data has to be what the data gives."""
+    errors = []
+    for name in ("img_size", "in_chans", "num_classes"):
+        ours, theirs = getattr(model, name), getattr(data, name)
+        if (pair(ours) != pair(theirs)) if name == "img_size" else (ours != theirs):
+            errors.append(
+                UserError(
+                    f"model.{name}={ours} differs from data.{name}={theirs}",
+                    f"data.{name} alone, which the model takes over",
+                    f"data.{name}={ours}",
+                )
+            )
+    return errors
 
 
 def _head_errors(model: Transformer) -> list[UserError]:

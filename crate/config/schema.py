@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from omegaconf import II, MISSING
+from omegaconf import II, MISSING, DictConfig, OmegaConf
 
 NO_NEUTRAL = object()
 
@@ -382,3 +382,17 @@ def register() -> None:
     for group, nodes in SCHEMAS.items():
         for node in nodes:
             store.store(group=f"schema/{group}", name=node.__name__, node=node)
+
+
+def restore(values: dict[str, Any]) -> DictConfig:
+    """Returns the tree of a stored configuration, each node typed by its `_target_`.
+
+    Raises OmegaConfBaseException where a key or value does not fit this version's schema.
+    """
+    tree = OmegaConf.structured(Config)
+    for group, nodes in SCHEMAS.items():
+        kinds = {OmegaConf.structured(node)._target_: node for node in nodes}
+        kind = kinds.get(values[group]["_target_"])
+        if kind is not None:
+            tree[group] = OmegaConf.structured(kind)
+    return OmegaConf.merge(tree, values)

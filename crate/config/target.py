@@ -28,11 +28,11 @@ def call(node: Target, *args: Any, **extra: Any) -> Any:
     Raises UserError when the target cannot be imported, or refuses its arguments.
     """
     target = locate(node._target_)
-    arguments = {
-        entry.name: getattr(node, entry.name)
-        for entry in fields(node)
-        if entry.name not in ("_target_", "kwargs") and entry.metadata.get("argument", True)
-    }
+    arguments = {}
+    for entry in fields(node):
+        if entry.name not in ("_target_", "kwargs") and entry.metadata.get("argument", True):
+            value = getattr(node, entry.name)
+            arguments[entry.name] = tuple(value) if isinstance(value, list) else value
     try:
         return target(*args, **{**arguments, **node.kwargs, **extra})
     except UserError:

@@ -6,6 +6,7 @@ Tokens are rows here and columns in the papers: their U_k^T Z is `tokens @ U_k` 
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -50,11 +51,19 @@ class MSSA(nn.Module):
         Fills `projection` of `record`, and `attention` where the record asks for it.
         """
         w = self.project(tokens)  # (B, K, N, p)
-        if record is not None and record.with_attention:
-            record.attention = self.attention_map(w)  # (B, K, N, N)
-            heads = record.attention @ w  # (B, K, N, p)
+        wants_map = record is not None and record.with_attention
+        if wants_map or _fused_is_slower(w):
+            attention = self.attention_map(w)  # (B, K, N, N)
+            heads = attention @ w  # (B, K, N, p)
         else:
             heads = F.scaled_dot_product_attention(w, w, w)  # (B, K, N, p)
+        if wants_map:
+            record.attention = attention
         if record is not None:
             record.projection = w
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, N, K*p) -> (B, N, d)
+
+
+def _fused_is_slower(projection: Tensor) -> bool:
+    """Whether the explicit form wins: so it does on a CPU in bf16, whose fused backward is slow."""
+    return projection.device.type == "cpu" and projection.dtype == torch.bfloat16

@@ -1,0 +1,85 @@
+"""The task `evaluate`: a checkpoint on its own data, or on what the command line puts in place."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from crate.config import check, schema
+from crate.config.errors import UserError
+from crate.data import facts
+
+logger = logging.getLogger("crate")
+
+SHARED = ("img_size", "in_chans", "num_classes")  # what a model takes over from its data
+
+
+def evaluate_checkpoint(cfg: DictConfig, overrides: list[str]) -> float:
+    """Says and returns the exact val/top1 (percent) of `cfg.checkpoint`, each image once.
+
+    A checkpoint of a run brings its configuration, so that its path says all; what is typed beside
+    it wins. Bare weights and the authors' checkpoints are evaluated with `cfg` as composed.
+    """
+    if cfg.checkpoint is None:
+        check.typed(cfg, facts.complete(cfg))  # says that a checkpoint is needed
+    from crate.data import transforms
+    from crate.data.loader import eval_batches, load_split
+    from crate.train import setup
+    from crate.train.checkpoint import read
+    from crate.train.device import resolve_device, resolve_precision
+    from crate.train.evaluate import evaluate
+
+    path = check.CHECKOUT / Path(cfg.checkpoint).expanduser()
+    values = read(path)
+    if isinstance(values.get("config"), dict):
+        cfg = _with_typed(values["config"], cfg, overrides)
+    config = check.typed(cfg, facts.complete(cfg))
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    model = setup.build_model(config, device)
+    for note in setup.load_weights_of(model, values, path):
+        logger.info(note)
+    images = load_split(config.data, "val")
+    metrics = evaluate(
+        model,
+        eval_batches(
+            images,
+            transforms.evaluation(config.data),
+            batch_size=config.train.batch_size,
+            workers=config.data.workers,
+        ),
+        transforms.Normalize(config.data.mean, config.data.std).to(device),
+        device=device,
+        precision=precision,
+    )
+    assert metrics is not None
+    data = config.data._target_.rpartition(".")[2]
+    logger.info("%d images of %s, split val, %s on %s", len(images), data, precision, device)
+    logger.info("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    return metrics["val/top1"]
+
+
+def _with_typed(stored: dict[str, Any], cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """Returns the configuration stored in a checkpoint, changed by what was typed."""
+    try:
+        tree = schema.restore(stored)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the checkpoint's configuration is of another version: {reason}") from None
+    for key in SHARED:
+        if key in tree.model and stored["model"][key] == stored["data"][key]:
+            tree.model[key] = f"${{data.{key}}}"
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        if key == "experiment":
+            raise UserError(
+                "experiment= is for training; a checkpoint brings its own configuration",
+                "single groups and keys",
+                "task=evaluate checkpoint=FILE",
+            )
+        OmegaConf.update(tree, key, OmegaConf.select(cfg, key), force_add=True)
+    return tree
