@@ -26,6 +26,9 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str]) -> float:
     """
     if cfg.checkpoint is None:
         check.typed(cfg, facts.complete(cfg))  # says that a checkpoint is needed
+    path = check.CHECKOUT / Path(cfg.checkpoint).expanduser()
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}", "a .pt or .pth file", "checkpoint=FILE")
     from crate.data import transforms
     from crate.data.loader import eval_batches, load_split
     from crate.train import setup
@@ -33,7 +36,6 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str]) -> float:
     from crate.train.device import resolve_device, resolve_precision
     from crate.train.evaluate import evaluate
 
-    path = check.CHECKOUT / Path(cfg.checkpoint).expanduser()
     values = read(path)
     if isinstance(values.get("config"), dict):
         cfg = _with_typed(values["config"], cfg, overrides)

@@ -98,7 +98,9 @@ def _live(path: Path) -> dict[str, Any] | None:
     owner = read_json(path)
     if not owner:  # empty: its owner is writing it just now, or died doing so
         try:
-            return {"heartbeat": at} if time.time() - (at := path.stat().st_mtime) < STALE_S else None
+            return (
+                {"heartbeat": at} if time.time() - (at := path.stat().st_mtime) < STALE_S else None
+            )
         except FileNotFoundError:
             return None
     me = _this_process()
@@ -124,7 +126,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _start_time(pid: int) -> str | None:
-    """Returns when a process of this host started, so that a reused pid is told apart; None: dead."""
+    """Returns when a process of this host started, which tells a reused pid; None: it is dead."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] == "Z" else fields[19]

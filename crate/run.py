@@ -79,9 +79,10 @@ class Run:
         """Deals with an earlier run of this configuration: done, set aside, or to go on (None)."""
         status, config = folder.status, self.config
         finished = status.get("state") == "finished"
-        other_code = finished and read_json(folder.path / "meta.json").get(
-            "fingerprint"
-        ) not in (None, self.fingerprint)
+        other_code = finished and read_json(folder.path / "meta.json").get("fingerprint") not in (
+            None,
+            self.fingerprint,
+        )
         anew = (
             config.rerun
             or (config.resume == "never" and not finished)

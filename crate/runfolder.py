@@ -138,7 +138,7 @@ class RunFolder:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def set_aside(self) -> Path:
-        """Renames the folder to ...-old-<n>, which nothing finds or deletes; returns the new name."""
+        """Renames the folder to ...-old-<n>, which nothing finds or deletes; returns its path."""
         number = 1
         while (old := self.path.with_name(f"{self.path.name}-old-{number}")).exists():
             number += 1

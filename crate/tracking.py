@@ -36,7 +36,7 @@ class Jsonl(Tracker):
     """
 
     def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
-        self.file = open(folder.metrics, "ab", buffering=0)
+        self.file = open(folder.metrics, "ab", buffering=0)  # noqa: SIM115 (closed by finish)
         self.pending = b""
 
     def log(self, step: int, metrics: dict[str, float]) -> None:

@@ -78,7 +78,9 @@ def _value_errors(node: Any, at: str = "") -> list[UserError]:
             value = node[key]
         except MissingMandatoryValue:
             if key == "_target_":
-                errors.append(UserError(f"no {at}{key}: nothing is chosen", fix=f"{at[:-1]}=OPTION"))
+                errors.append(
+                    UserError(f"no {at}{key}: nothing is chosen", fix=f"{at[:-1]}=OPTION")
+                )
             else:
                 errors.append(UserError(f"{name} has no value", fix=f"{name}=VALUE"))
         except OmegaConfBaseException as error:
@@ -126,7 +128,9 @@ def _broken_rule(name: str, value: Any, rules: Any) -> list[UserError]:
     if length is not None and len(value) != length:
         allowed = f"{length} numbers"
         example = "[" + ",".join(["0.9"] * length) + "]"
-        return [UserError(f"{name}={value} has {len(value)} value(s)", allowed, f"{name}={example}")]
+        return [
+            UserError(f"{name}={value} has {len(value)} value(s)", allowed, f"{name}={example}")
+        ]
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             continue

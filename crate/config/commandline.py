@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -92,7 +92,7 @@ def _groups(folders: list[Path]) -> dict[str, list[str]]:
 
 def _override_errors(arguments: list[str]) -> Iterator[UserError]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
 
     extra = _config_dirs(arguments)
     groups = _groups([CONF, *extra])
@@ -100,8 +100,10 @@ def _override_errors(arguments: list[str]) -> Iterator[UserError]:
     for text in _overrides(arguments):
         try:
             override = parser.parse_override(text)
-        except OverrideParseException:
-            yield UserError(f"cannot read {text!r}", "KEY=VALUE", "KEY='VALUE', quoted for the shell")
+        except HydraException:
+            yield UserError(
+                f"cannot read {text!r}", "KEY=VALUE", "KEY='VALUE', quoted for the shell"
+            )
             continue
         key = override.key_or_group
         if key in groups and not override.is_delete():
@@ -143,9 +145,7 @@ def _value_errors(
             yield from _misfit(cfg, key, _each_value(override), groups)
 
 
-def _misfit(
-    cfg: DictConfig, key: str, values: list[Any], groups: list[str]
-) -> Iterator[UserError]:
+def _misfit(cfg: DictConfig, key: str, values: list[Any], groups: list[str]) -> Iterator[UserError]:
     *parents, name = key.split(".")
     node: Any = cfg
     for depth, parent in enumerate([*parents, name]):
@@ -164,9 +164,7 @@ def _misfit(
             yield UserError(f"{key}={value}: {str(error).splitlines()[0]}", kind, f"{key}=VALUE")
 
 
-def _unknown(
-    cfg: DictConfig, key: str, names: list[str], at: str, groups: list[str]
-) -> UserError:
+def _unknown(cfg: DictConfig, key: str, names: list[str], at: str, groups: list[str]) -> UserError:
     """Suggests the same name elsewhere in the tree first (`lr` -> `optimizer.lr`)."""
     last = key.split(".")[-1]
     elsewhere = [path for path in _paths(cfg) if path.split(".")[-1] == last and path != key]
@@ -195,7 +193,7 @@ def _kind(cfg: DictConfig, parents: list[str], name: str) -> str | None:
     schema = OmegaConf.get_type(OmegaConf.select(cfg, ".".join(parents)) if parents else cfg)
     if not is_dataclass(schema):
         return None
-    kind = next(entry.type for entry in fields(schema) if entry.name == name)
+    kind = get_type_hints(schema)[name]
     if is_dataclass(kind):
         return "its keys, " + shorten((f"{name}.{entry.name}" for entry in fields(kind)), 6)
     inner = [part for part in get_args(kind) if part is not type(None)] or [kind]
@@ -208,7 +206,8 @@ def _kind(cfg: DictConfig, parents: list[str], name: str) -> str | None:
 
 def _from_hydra(error: Exception) -> UserError:
     """Condenses one of Hydra's messages, which run over a screen, to what it is about."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    causes = (error, error.__cause__, error.__context__)
+    cause = next((each for each in causes if isinstance(each, OmegaConfBaseException)), error)
     if isinstance(cause, OmegaConfBaseException) and is_dataclass(cause.object_type):
         key, schema = str(cause.full_key), cause.object_type
         names = [entry.name for entry in fields(schema)]

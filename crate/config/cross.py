@@ -46,7 +46,9 @@ def cross_field_errors(config: Config) -> list[UserError]:
 def _token_errors(model: Transformer) -> list[UserError]:
     (height, width), (rows, columns) = pair(model.img_size), pair(model.patch_size)
     if height % rows or width % columns:
-        fits = [side for side in range(1, min(height, width) + 1) if not (height % side or width % side)]
+        fits = [
+            side for side in range(1, min(height, width) + 1) if not (height % side or width % side)
+        ]
         best = min(fits, key=lambda side: abs(side - rows))
         return [
             UserError(
@@ -95,8 +97,7 @@ def _head_errors(model: Transformer) -> list[UserError]:
     free = " or model.head_dim=DIM" if isinstance(model, CRATE) else ""
     return [
         UserError(
-            f"model.num_heads={model.num_heads} does not divide "
-            f"model.embed_dim={model.embed_dim}",
+            f"model.num_heads={model.num_heads} does not divide model.embed_dim={model.embed_dim}",
             "heads " + ", ".join(map(str, fits[:12])),
             f"model.num_heads={best}{free}",
         )
@@ -118,7 +119,11 @@ def _channel_errors(data: Data) -> list[UserError]:
             )
     if data.crop_pct > 1:
         errors.append(
-            UserError(f"data.crop_pct={data.crop_pct:g} is above 1", "above 0, at most 1", "data.crop_pct=1")
+            UserError(
+                f"data.crop_pct={data.crop_pct:g} is above 1",
+                "above 0, at most 1",
+                "data.crop_pct=1",
+            )
         )
     return errors
 

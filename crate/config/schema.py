@@ -76,9 +76,7 @@ class Transformer(Model):
     depth: int = option(MISSING, "number of layers", at_least=1)
     num_heads: int = option(MISSING, "number of heads (subspaces) K", at_least=1)
     global_pool: str = option("token", "what the head reads", choices=("token", "avg"))
-    allow_long: bool = option(
-        False, "admit more than 4,096 tokens", identity=False, argument=False
-    )
+    allow_long: bool = option(False, "admit more than 4,096 tokens", identity=False, argument=False)
 
 
 @dataclass
@@ -119,7 +117,9 @@ class Lion(Optimizer):
     """Lion (decoupled weight decay), from lion-pytorch."""
 
     _target_: str = option("lion_pytorch.Lion", "the optimizer's class")
-    betas: list[float] = option([0.9, 0.99], "the two momentum factors", length=2, at_least=0, below=1)
+    betas: list[float] = option(
+        [0.9, 0.99], "the two momentum factors", length=2, at_least=0, below=1
+    )
 
 
 @dataclass
@@ -127,7 +127,9 @@ class Adam(Optimizer):
     """Adam (weight decay added to the gradient), from torch."""
 
     _target_: str = option("torch.optim.Adam", "the optimizer's class")
-    betas: list[float] = option([0.9, 0.999], "the two moment factors", length=2, at_least=0, below=1)
+    betas: list[float] = option(
+        [0.9, 0.999], "the two moment factors", length=2, at_least=0, below=1
+    )
     eps: float = option(1e-8, "term added to the denominator", above=0)
 
 
@@ -306,7 +308,9 @@ class Train:
     decay_all: bool = option(
         True, "decay every weight, as the authors; false: no norms, biases, CLS, positions"
     )
-    log_every_steps: int = option(10, "steps between two training log lines", identity=False, at_least=1)
+    log_every_steps: int = option(
+        10, "steps between two training log lines", identity=False, at_least=1
+    )
     checkpoint_every_steps: Optional[int] = option(
         None, "steps between two checkpoints; null: by time alone", identity=False, at_least=1
     )

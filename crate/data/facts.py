@@ -25,7 +25,10 @@ IDX_FILES = {
 def complete(cfg: DictConfig) -> list[UserError]:
     """Fills `cfg.data.num_classes` where the files decide it; returns what is missing or wrong."""
     kind = OmegaConf.get_type(cfg.data)
-    if kind not in (Folder, FashionMNIST) or OmegaConf.is_missing(cfg.data, "root"):
+    if kind not in (Folder, FashionMNIST):
+        return []
+    if OmegaConf.is_missing(cfg.data, "root"):
+        cfg.data.num_classes = cfg.data.num_classes or 1  # so that other checks can go on
         return []
     root = CHECKOUT / Path(cfg.data.root).expanduser()
     if kind is FashionMNIST:
@@ -33,7 +36,7 @@ def complete(cfg: DictConfig) -> list[UserError]:
     try:
         classes = class_names(root)
     except UserError as error:
-        cfg.data.num_classes = cfg.data.num_classes or 1  # so that other checks can go on
+        cfg.data.num_classes = cfg.data.num_classes or 1
         return [error]
     if cfg.data.num_classes is None:
         cfg.data.num_classes = len(classes)

@@ -107,11 +107,11 @@ def eval_batches(
     return _batches(Prepared(images, transform, None), keys, workers)
 
 
-def _batches(
-    images: Prepared, keys: Any, workers: int | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(images: Prepared, keys: Any, workers: int | None) -> Iterator[tuple[Tensor, Tensor]]:
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        workers = (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        )
     loader = DataLoader(
         images,
         batch_sampler=keys,

@@ -34,7 +34,8 @@ class ISTA(nn.Module):
         # D^T x - D^T D x, as [P] writes it, costs three products; factored it costs two.
         residual = tokens - F.linear(tokens, self.dictionary)  # x - D x
         descent = residual @ self.dictionary  # D^T (x - D x)
-        return F.relu(tokens + self.step_size * descent - self.step_size * self.sparsity)
+        code = torch.add(tokens, descent, alpha=self.step_size)  # x + eta D^T (x - D x)
+        return (code - self.step_size * self.sparsity).relu_()
 
     def extra_repr(self) -> str:
         return f"step_size={self.step_size}, sparsity={self.sparsity}"

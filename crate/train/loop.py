@@ -163,9 +163,7 @@ def _evaluate(config: Config, setup: Setup, signals: Signals) -> dict[str, float
     )
 
 
-def _record(
-    state: TrainState, setup: Setup, metrics: dict[str, float], tracker: Tracker
-) -> None:
+def _record(state: TrainState, setup: Setup, metrics: dict[str, float], tracker: Tracker) -> None:
     """Logs an evaluation, and remembers the best."""
     state.evaluated_step, state.last_top1 = state.step, metrics["val/top1"]
     if metrics["val/top1"] > state.best_top1:

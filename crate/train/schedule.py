@@ -11,7 +11,7 @@ Schedule = Callable[[int], float]
 def cosine(total_steps: int, steps_per_epoch: int, warmup_epochs: float) -> Schedule:
     """Returns linear warm-up, then half a cosine to zero, updated every step.
 
-    The factor is 1/w at step 0 of w warm-up steps, 1 at step w - 1, and would be 0 at `total_steps`.
+    The factor is 1/w at step 0 of w warm-up steps, 1 at step w - 1, and nears 0 at the last.
     """
     warmup_steps = round(warmup_epochs * steps_per_epoch)
 

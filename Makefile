@@ -1,0 +1,25 @@
+# `make run` trains the default model, `make test` runs the tests; both build .venv first.
+# In an environment of your own: `make run VENV=`, or VENV=/path/to/another.
+PYTHON ?= python3
+VENV ?= .venv
+ACTIVE := $(if $(VENV),$(VENV)/bin/,)
+READY := $(if $(VENV),$(VENV)/ready,)
+TESTS ?=
+
+.PHONY: run test lint
+run: $(READY)
+	$(ACTIVE)python launch.py
+
+test: $(READY)
+	$(ACTIVE)python -m pytest -n 2 --dist worksteal $(TESTS)
+
+lint: $(READY)
+	$(ACTIVE)python -m ruff check .
+	$(ACTIVE)python -m ruff format --check .
+
+.venv/ready: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -c 'import torch, torchvision'
+	touch .venv/ready

@@ -1,0 +1,215 @@
+"""A run that is killed and started again is the same run."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+
+import pytest
+import torch
+
+from tests.launching import (
+    TINY,
+    launch,
+    logged_step,
+    metrics,
+    run_folder,
+    start,
+    status,
+    wait_for_step,
+)
+
+STEPS_PER_EPOCH = 23
+EPOCHS = 10
+RUN = (
+    *TINY,
+    f"train.epochs={EPOCHS}",
+    "augment=flip_crop",
+    "train.accumulation_steps=3",
+    "train.checkpoint_every_steps=7",
+    "train.log_every_steps=1",
+)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The folder of the uninterrupted run."""
+    outputs = tmp_path_factory.mktemp("reference")
+    done = launch(*RUN, f"outputs={outputs}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run_folder(outputs)
+
+
+def final_state(folder):
+    file = folder / "checkpoints" / f"step-{STEPS_PER_EPOCH * EPOCHS:08d}.pt"
+    return torch.load(file, weights_only=True)
+
+
+def assert_same_run(folder, reference) -> None:
+    """Weights, optimizer, generators and every metric are equal to the last bit."""
+    ours, theirs = final_state(folder), final_state(reference)
+    for name, weight in theirs["model"].items():
+        assert torch.equal(ours["model"][name], weight), name
+    for index, slots in theirs["optimizer"]["state"].items():
+        for name, value in slots.items():
+            assert torch.equal(ours["optimizer"]["state"][index][name], value), (index, name)
+    assert torch.equal(ours["generators"]["torch"], theirs["generators"]["torch"])
+    assert metrics(folder) == metrics(reference)
+    train_steps = [row["step"] for row in metrics(folder) if "train/loss" in row]
+    assert train_steps == list(range(1, STEPS_PER_EPOCH * EPOCHS + 1))
+    best = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
+    best_reference = torch.load(reference / "checkpoints" / "best.pt", weights_only=True)
+    assert best["step"] == best_reference["step"] and best["metrics"] == best_reference["metrics"]
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_20_random_steps_is_bit_equal_to_an_uninterrupted_one(tmp_path, reference):
+    outputs = tmp_path / "with space"
+    random_steps = random.Random(0)
+    # Twenty kills spread over the run, some in the same stretch between two checkpoints.
+    kills = sorted(random_steps.sample(range(1, STEPS_PER_EPOCH * EPOCHS - 12), 20))
+    resumed_from = []
+    for kill in kills:
+        process = start(*RUN, f"outputs={outputs}")
+        wait_for_step(process, outputs, kill)
+        process.send_signal(signal.SIGKILL)
+        said = process.communicate()[0]
+        assert process.returncode == -signal.SIGKILL, said
+        found = re.search(r"going on at step (\d+)", said)
+        resumed_from.append(int(found[1]) if found else 0)
+    done = launch(*RUN, f"outputs={outputs}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_same_run(run_folder(outputs), reference)
+    assert sum(step > 0 for step in resumed_from) >= 15, resumed_from
+    assert any(step % STEPS_PER_EPOCH for step in resumed_from), resumed_from
+    assert status(run_folder(outputs))["attempts"] == 21
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
+def test_a_signal_saves_at_its_step_and_the_same_command_goes_on_there(
+    tmp_path, reference, number, code
+):
+    process = start(*RUN, "train.checkpoint_every_steps=null", f"outputs={tmp_path}")
+    wait_for_step(process, tmp_path, 30)
+    before = logged_step(tmp_path)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == code, said
+    folder = run_folder(tmp_path)
+    saved = status(folder)
+    assert saved["state"] == "stopped" and "the same command goes on" in said
+    assert saved["step"] >= before and saved["step"] == metrics(folder)[-1]["step"]
+    assert [file.name for file in (folder / "checkpoints").glob("step-*")] == [
+        f"step-{saved['step']:08d}.pt"
+    ]
+    done = launch(*RUN, f"outputs={tmp_path}")
+    assert f"going on at step {saved['step']} of" in done.stdout
+    assert_same_run(folder, reference)
+
+
+def test_a_second_ctrl_c_leaves_at_once(tmp_path):
+    # An evaluation of 360 images one by one takes seconds, and a stop would wait for its step.
+    process = start(*TINY, "train.batch_size=1437", "train.epochs=200", f"outputs={tmp_path}")
+    wait_for_step(process, tmp_path, 1)
+    process.send_signal(signal.SIGSTOP)  # both arrive before the next step boundary
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    while "Ctrl-C again" not in (line := process.stdout.readline()):
+        assert line, "ended before it spoke"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
+def test_sigterm_in_a_slurm_job_saves_and_keeps_training(tmp_path, reference):
+    process = start(
+        *RUN, "train.checkpoint_every_steps=null", f"outputs={tmp_path}", SLURM_JOB_ID="7"
+    )
+    wait_for_step(process, tmp_path, 30)
+    process.send_signal(signal.SIGTERM)
+    folder = run_folder(tmp_path)
+    while process.poll() is None and not list((folder / "checkpoints").glob("step-*.pt")):
+        pass
+    assert process.poll() is None, "it stopped at the signal"
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+    assert_same_run(folder, reference)
+
+
+def test_a_finished_run_is_not_trained_again_and_says_how_to(tmp_path):
+    arguments = (*TINY, "train.epochs=1", f"outputs={tmp_path}")
+    assert launch(*arguments).returncode == 0
+    again = launch(*arguments)
+    assert again.returncode == 0 and "done already" in again.stdout
+    assert "rerun=true" in again.stdout
+    anew = launch(*arguments, "rerun=true")
+    assert anew.returncode == 0 and "set aside" in anew.stdout
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert len(names) == 2 and names[1] == f"{names[0]}-old-1"
+    assert launch(*arguments).stdout.count("done already") == 1
+
+
+def test_a_run_finished_by_other_code_asks_what_it_counts_as(tmp_path):
+    arguments = (*TINY, "train.epochs=1", f"outputs={tmp_path}")
+    assert launch(*arguments).returncode == 0
+    meta = run_folder(tmp_path) / "meta.json"
+    meta.write_text(re.sub(r'"fingerprint": "\w+"', '"fingerprint": "other"', meta.read_text()))
+    asked = launch(*arguments)
+    assert asked.returncode == 1 and "other_code=accept or other_code=rerun" in asked.stderr
+    assert "done already" in launch(*arguments, "other_code=accept").stdout
+    assert "set aside" in launch(*arguments, "other_code=rerun").stdout
+
+
+def test_two_processes_do_not_share_a_run_folder(tmp_path):
+    arguments = (*TINY, "train.epochs=400", f"outputs={tmp_path}")
+    first = start(*arguments)
+    try:
+        wait_for_step(first, tmp_path, 5)
+        second = launch(*arguments)
+        assert second.returncode == 1
+        assert f"is being run by process {first.pid} on" in second.stderr
+        assert len(second.stderr.splitlines()) <= 5
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_run_that_diverges_fails_by_name_and_keeps_its_last_good_checkpoint(tmp_path):
+    arguments = (
+        *TINY,
+        "train.epochs=3",
+        "optimizer=sgd",
+        "optimizer.lr=1e30",
+        f"outputs={tmp_path}",
+    )
+    done = launch(*arguments, "train.checkpoint_every_steps=1", "schedule.warmup_epochs=0")
+    assert done.returncode == 1
+    assert re.search(r"between steps \d+ and \d+", done.stderr), done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 5
+    folder = run_folder(tmp_path)
+    assert status(folder)["state"] == "failed" and "steps" in status(folder)["reason"]
+    for file in (folder / "checkpoints").glob("step-*.pt"):
+        weights = torch.load(file, weights_only=True)["model"].values()
+        assert all(torch.isfinite(weight).all() for weight in weights)
+
+
+def test_a_crash_leaves_its_traceback_in_log_and_status(tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        raise RuntimeError('the fault of this test')\n"
+    )
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "broken.yaml").write_text(
+        "_target_: broken.Net\nkwargs: {in_features: 2, out_features: 2}\n"
+    )
+    outputs = tmp_path / "outputs"
+    done = launch(f"--config-dir={tmp_path}", "model=broken", f"outputs={outputs}")
+    assert done.returncode == 1
+    folder = run_folder(outputs)
+    assert "the fault of this test" in status(folder)["reason"]
+    assert "Traceback" in (folder / "log").read_text()
