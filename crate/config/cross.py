@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crate.config.errors import UserError
-from crate.config.schema import CRATE, Config, Data, Transformer, pair
+from crate.config.schema import CRATE, Config, Cosine, Data, Transformer, pair
 
 MAX_TOKENS = 4096
 
@@ -129,13 +129,16 @@ def _channel_errors(data: Data) -> list[UserError]:
 
 
 def _schedule_errors(config: Config) -> list[UserError]:
-    warmup = getattr(config.schedule, "warmup_epochs", 0)
-    if warmup <= config.train.epochs:
+    """The authors' factor is defined for any number of epochs; the cosine is not."""
+    if not isinstance(config.schedule, Cosine):
+        return []
+    warmup, epochs = config.schedule.warmup_epochs, config.train.epochs
+    if warmup <= epochs:
         return []
     return [
         UserError(
-            f"schedule.warmup_epochs={warmup:g} is more than train.epochs={config.train.epochs}",
-            f"at most {config.train.epochs} epochs of warm-up",
+            f"schedule.warmup_epochs={warmup:g} is more than train.epochs={epochs}",
+            f"at most {epochs} epochs of warm-up",
             "schedule.warmup_epochs=0, or more train.epochs",
         )
     ]

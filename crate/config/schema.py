@@ -11,7 +11,7 @@ A user's own node is typed by the base class, so it has `_target_`, `kwargs` and
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
@@ -84,7 +84,7 @@ class CRATE(Transformer):
     """The white-box transformer; see `crate.model.CRATE`."""
 
     _target_: str = option("crate.model.CRATE", "the model's class")
-    head_dim: Optional[int] = option(
+    head_dim: int | None = option(
         None, "dimension p of a subspace; null: embed_dim / num_heads", at_least=1
     )
     step_size: float = option(0.1, "eta, step size of ISTA", above=0)
@@ -172,7 +172,7 @@ class Data(Target):
 
     img_size: Any = option(MISSING, "side in pixels that the model sees", size=True, argument=False)
     in_chans: int = option(MISSING, "image channels", at_least=1, argument=False)
-    num_classes: Optional[int] = option(
+    num_classes: int | None = option(
         MISSING, "number of classes; null: counted", at_least=1, argument=False
     )
     mean: list[float] = option([0.5], "a channel's mean, of values in [0, 1]", argument=False)
@@ -180,7 +180,7 @@ class Data(Target):
     crop_pct: float = option(
         1.0, "share of the resized shorter side kept by evaluation", above=0, argument=False
     )
-    workers: Optional[int] = option(
+    workers: int | None = option(
         None,
         "loader processes; null: one a core, 0: none",
         identity=False,
@@ -214,7 +214,7 @@ class Folder(Data):
 
     _target_: str = option("crate.data.folder.Folder", "the data set's class")
     root: str = option(MISSING, "folder with train/ and val/", identity=False, path=True)
-    published: Optional[str] = option(
+    published: str | None = option(
         None,
         "name of a published set, which then identifies it; null: the files do",
         argument=False,
@@ -301,7 +301,7 @@ class Train:
     accumulation_steps: int = option(
         1, "parts a batch is computed in, to save memory", identity=False, at_least=1
     )
-    clip_norm: Optional[float] = option(
+    clip_norm: float | None = option(
         None, "largest norm of the gradient; null: no clipping", neutral=None, above=0
     )
     label_smoothing: float = option(0.1, "label smoothing", at_least=0, below=1)
@@ -311,7 +311,7 @@ class Train:
     log_every_steps: int = option(
         10, "steps between two training log lines", identity=False, at_least=1
     )
-    checkpoint_every_steps: Optional[int] = option(
+    checkpoint_every_steps: int | None = option(
         None, "steps between two checkpoints; null: by time alone", identity=False, at_least=1
     )
     checkpoint_every_min: float = option(
@@ -344,10 +344,10 @@ class Config:
         identity=False,
         choices=("ask", "accept", "rerun"),
     )
-    init_from: Optional[str] = option(
+    init_from: str | None = option(
         None, "checkpoint whose weights training starts from", identity=False, path=True
     )
-    checkpoint: Optional[str] = option(None, "checkpoint to evaluate", identity=False, path=True)
+    checkpoint: str | None = option(None, "checkpoint to evaluate", identity=False, path=True)
     outputs: str = option("outputs", "where run folders go", identity=False, path=True)
     train: Train = field(default_factory=Train, metadata={"help": "how to train"})
     model: Model = field(default_factory=Model, metadata={"help": "the model"})

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 from crate.config.schema import Data, pair
 
@@ -49,18 +51,28 @@ def flip_crop(img_size: tuple[int, int], min_scale: float, flip_prob: float) -> 
 
 
 def _channels(in_chans: int) -> v2.Compose:
-    """Returns a transform of any image to a uint8 tensor with the asked number of channels."""
-    convert = {1: v2.Grayscale(1), 3: v2.RGB()}.get(in_chans, v2.Identity())
-    return v2.Compose([v2.ToImage(), v2.ToPureTensor(), _Convert(in_chans, convert)])
+    """Returns a transform of any image to a uint8 tensor (in_chans, H, W)."""
+    return v2.Compose([_Convert(in_chans), v2.ToImage(), v2.ToPureTensor()])
 
 
 class _Convert(nn.Module):
-    def __init__(self, in_chans: int, convert: nn.Module) -> None:
-        super().__init__()
-        self.in_chans, self.convert = in_chans, convert
+    """Gives an image the asked channels: PIL images as PIL converts, tensors grey <-> RGB."""
 
-    def forward(self, image: Tensor) -> Tensor:  # (C', H', W') -> (C, H', W')
-        return image if image.shape[0] == self.in_chans else self.convert(image)
+    def __init__(self, in_chans: int) -> None:
+        super().__init__()
+        self.in_chans = in_chans
+
+    def forward(self, image: Image.Image | Tensor) -> Image.Image | Tensor:
+        mode = {1: "L", 3: "RGB"}.get(self.in_chans)
+        if isinstance(image, Image.Image):
+            return image.convert(mode) if mode else image
+        if image.shape[0] == self.in_chans or mode is None:
+            return image
+        return (
+            functional.rgb_to_grayscale(image)
+            if mode == "L"
+            else functional.grayscale_to_rgb(image)
+        )
 
 
 class Normalize(nn.Module):
