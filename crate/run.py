@@ -137,6 +137,9 @@ class Run:
             state = "finished"
             self._finish(result, folder)
             return result.best_top1
+        except UserError as error:
+            folder.update_status(state="failed", reason=str(error))
+            raise
         except NonFinite as error:
             folder.update_status(state="failed", reason=str(error))
             raise UserError(

@@ -58,9 +58,10 @@ class Trackers(Tracker):
     """Several trackers as one; what one of them raises is said once, and it is left out then."""
 
     def __init__(self, trackers: list[Tracker]) -> None:
-        self.trackers = trackers
+        self.waiting, self.trackers = trackers, []
 
     def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
+        self.waiting, self.trackers = [], self.waiting
         self._each("start", folder, signature, config)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:

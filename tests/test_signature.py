@@ -84,7 +84,7 @@ def configurations(composed):
         for node in nodes:
             config = copy.deepcopy(base)
             values = {
-                entry.name: (None if str(value) == "???" else copy.deepcopy(value))
+                entry.name: 8 if str(value).startswith(("???", "${")) else copy.deepcopy(value)
                 for entry in fields(node)
                 for value in [getattr(node(), entry.name)]
             }

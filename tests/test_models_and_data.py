@@ -1,0 +1,72 @@
+"""Every model trains a step on every data set, each in the layout that a user has."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from torch.utils.data import default_collate
+
+from crate.config.commandline import CONF
+from crate.run import prepare
+from crate.train.loop import _backward
+from crate.train.setup import build
+
+MODELS = sorted(file.stem for file in (CONF / "model").glob("*.yaml"))
+DATA = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory):
+    """Trees with as many classes as the published sets, of crops of two real photographs."""
+    photographs = [Image.fromarray(image) for image in load_sample_images().images]
+    folder = tmp_path_factory.mktemp("roots")
+    for name, classes in (("imagefolder", 3), ("imagenet100", 100), ("imagenet1k", 1000)):
+        for split, number in product(("train", "val"), range(classes)):
+            place = folder / name / split / f"n{number:08d}"
+            place.mkdir(parents=True)
+            left = number % 500
+            photograph = photographs[number % 2].crop((left, left // 4, left + 80, left // 4 + 60))
+            photograph.save(place / "photograph.JPEG", quality=80)
+    return {name: folder / name for name in ("imagefolder", "imagenet100", "imagenet1k")}
+
+
+def overrides(data, roots):
+    if data == "fashion_mnist":
+        if not DEBIAN_FASHION.is_dir():
+            pytest.skip("Debian's dataset-fashion-mnist is not installed")
+        return [f"data.root={DEBIAN_FASHION}"]
+    return [f"data.root={roots[data]}"] if data in roots else []
+
+
+@pytest.mark.parametrize(("model", "data"), list(product(MODELS, DATA)))
+def test_every_model_trains_a_step_on_every_data_set(composed, roots, model, data):
+    cfg = composed(f"model={model}", f"data={data}", "device=cpu", *overrides(data, roots))
+    config = prepare(cfg)
+    setup = build(config, {})
+    pairs = [setup.train_images[index] for index in (0, 1)]
+    images, labels = default_collate([(setup.train_transform(image), y) for image, y in pairs])
+    before = [weight.detach().clone() for weight in setup.model.parameters()]
+    loss = _backward(config, setup, images, labels)
+    setup.optimizer.step()
+    assert torch.isfinite(loss) and setup.model.num_classes == config.data.num_classes
+    after = list(setup.model.parameters())
+    moved = sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert moved >= 0.9 * len(after)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="dataset-fashion-mnist is not installed")
+def test_fashion_mnist_is_read_whole(composed):
+    from crate.data.fashion_mnist import FashionMNIST
+
+    train, val = (FashionMNIST(split, str(DEBIAN_FASHION)) for split in ("train", "val"))
+    assert (len(train), len(val)) == (60_000, 10_000)
+    assert torch.bincount(torch.tensor(train.labels)).tolist() == [6000] * 10
+    mean = composed("data=fashion_mnist", f"data.root={DEBIAN_FASHION}").data.mean[0]
+    assert abs(train.images.float().mean().item() / 255 - mean) < 1e-3
