@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import torch
 
-from tests.launching import TINY, command, launch
+from tests.launching import TINY, command, launch, run
 
 # (arguments, what the message has to say); OUT is a fresh outputs folder, TMP a folder of files.
 BAD = {
@@ -101,7 +101,7 @@ def test_a_bad_command_line_gets_one_clear_message(name, files, tmp_path):
     arguments = [part.replace("TMP", str(files)) for part in arguments.split()]
     if not any(part.startswith("outputs=") for part in arguments):
         arguments.append(f"outputs={tmp_path / 'out'}")
-    done = launch(*arguments)
+    done = run(*arguments)
     assert done.returncode != 0
     message = done.stderr
     assert message.startswith("error: ") and message.count("error: ") == 1, message
@@ -113,16 +113,16 @@ def test_a_bad_command_line_gets_one_clear_message(name, files, tmp_path):
 
 
 def test_all_mistakes_are_said_at_once():
-    done = launch("model=crate_tinny", "optimizer=lino", "train.epochs=many", "lr=1")
+    done = run("model=crate_tinny", "optimizer=lino", "train.epochs=many", "lr=1")
     assert done.returncode == 1 and done.stderr.count("error: ") == 4, done.stderr
-    values = launch("model.sparsity=-1", "train.keep=0", "precision=fp8", "optimizer.betas=[1]")
+    values = run("model.sparsity=-1", "train.keep=0", "precision=fp8", "optimizer.betas=[1]")
     assert values.returncode == 1 and values.stderr.count("error: ") == 4, values.stderr
 
 
 def test_help_names_every_option_and_no_other():
     from crate.config.commandline import CONF
 
-    said = launch("--help").stdout.split("Examples")[0].split()
+    said = run("--help").stdout.split("Examples")[0].split()
     for file in CONF.glob("*/*.yaml"):
         assert file.stem in said, file
 

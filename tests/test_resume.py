@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import signal
+import time
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from tests.launching import (
     launch,
     logged_step,
     metrics,
+    run,
     run_folder,
     start,
     status,
@@ -34,9 +36,9 @@ RUN = (
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """The folder of the uninterrupted run."""
+    """The folder of the uninterrupted run, in an interpreter of its own."""
     outputs = tmp_path_factory.mktemp("reference")
-    done = launch(*RUN, f"outputs={outputs}")
+    done = run(*RUN, f"outputs={outputs}")
     assert done.returncode == 0, done.stdout + done.stderr
     return run_folder(outputs)
 
@@ -74,9 +76,9 @@ def test_a_run_killed_at_20_random_steps_is_bit_equal_to_an_uninterrupted_one(tm
         process = start(*RUN, f"outputs={outputs}")
         wait_for_step(process, outputs, kill)
         process.send_signal(signal.SIGKILL)
-        said = process.communicate()[0]
-        assert process.returncode == -signal.SIGKILL, said
-        found = re.search(r"going on at step (\d+)", said)
+        done = process.finish()
+        assert done.returncode == -signal.SIGKILL, done
+        found = re.search(r"going on at step (\d+)", done.stdout)
         resumed_from.append(int(found[1]) if found else 0)
     done = launch(*RUN, f"outputs={outputs}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -96,11 +98,11 @@ def test_a_signal_saves_at_its_step_and_the_same_command_goes_on_there(
     wait_for_step(process, tmp_path, 30)
     before = logged_step(tmp_path)
     process.send_signal(number)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == code, said
+    done = process.finish()
+    assert done.returncode == code, done
     folder = run_folder(tmp_path)
     saved = status(folder)
-    assert saved["state"] == "stopped" and "the same command goes on" in said
+    assert saved["state"] == "stopped" and "the same command goes on" in done.stdout
     assert saved["step"] >= before and saved["step"] == metrics(folder)[-1]["step"]
     assert [file.name for file in (folder / "checkpoints").glob("step-*")] == [
         f"step-{saved['step']:08d}.pt"
@@ -111,17 +113,21 @@ def test_a_signal_saves_at_its_step_and_the_same_command_goes_on_there(
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):
-    # An evaluation of 360 images one by one takes seconds, and a stop would wait for its step.
-    process = start(*TINY, "train.batch_size=1437", "train.epochs=200", f"outputs={tmp_path}")
+    # The whole split in one batch: a step takes long enough for both signals to come within it.
+    process = start(
+        "train.batch_size=1437",
+        "train.epochs=200",
+        "train.log_every_steps=1",
+        f"outputs={tmp_path}",
+    )
     wait_for_step(process, tmp_path, 1)
-    process.send_signal(signal.SIGSTOP)  # both arrive before the next step boundary
     process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGCONT)
-    while "Ctrl-C again" not in (line := process.stdout.readline()):
-        assert line, "ended before it spoke"
+    while "Ctrl-C again" not in process.err.read_text():
+        assert process.is_running()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    assert process.returncode == 130
+    done = process.finish(timeout=30)
+    assert done.returncode == 130 and "left at once" in done.stderr
+    assert not list((run_folder(tmp_path) / "checkpoints").glob("step-*"))
 
 
 def test_sigterm_in_a_slurm_job_saves_and_keeps_training(tmp_path, reference):
@@ -131,11 +137,11 @@ def test_sigterm_in_a_slurm_job_saves_and_keeps_training(tmp_path, reference):
     wait_for_step(process, tmp_path, 30)
     process.send_signal(signal.SIGTERM)
     folder = run_folder(tmp_path)
-    while process.poll() is None and not list((folder / "checkpoints").glob("step-*.pt")):
-        pass
-    assert process.poll() is None, "it stopped at the signal"
-    said = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, said
+    while process.is_running() and not list((folder / "checkpoints").glob("step-*.pt")):
+        time.sleep(0.001)
+    assert process.is_running(), "it stopped at the signal"
+    done = process.finish()
+    assert done.returncode == 0, done
     assert_same_run(folder, reference)
 
 
@@ -173,8 +179,8 @@ def test_two_processes_do_not_share_a_run_folder(tmp_path):
         assert f"is being run by process {first.pid} on" in second.stderr
         assert len(second.stderr.splitlines()) <= 5
     finally:
-        first.kill()
-        first.communicate()
+        first.send_signal(signal.SIGKILL)
+        first.finish()
 
 
 def test_a_run_that_diverges_fails_by_name_and_keeps_its_last_good_checkpoint(tmp_path):
