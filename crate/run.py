@@ -22,7 +22,7 @@ from crate.config.signature import identity, signature
 from crate.data import facts
 from crate.ownership import Ownership
 from crate.progress import logger, say_in_file, say_on_console
-from crate.runfolder import RunFolder, find, read_json
+from crate.runfolder import RunFolder, find, read_json, require_writable
 
 Choices = dict[str, str]
 
@@ -53,24 +53,25 @@ class Run:
         self.config, self.overrides = config, overrides
         init_hash = file_hash(Path(config.init_from)) if config.init_from else None
         self.signature = signature(config, facts.identity(config.data), init_hash)
-        self.name = f"{label(config, choices, overrides)}-{self.signature}"
+        self.label = label(config, choices, overrides)
         self.fingerprint = provenance.fingerprint()
 
     def start(self) -> float | None:
         """Trains, goes on, or says that it is done; returns the best val/top1."""
-        path = find(self.config.outputs, self.signature)
-        if path is not None:
-            done = self._settle(RunFolder(path))
-            if done is not None:
-                return done
-            path = path if path.exists() else None
+        outputs = self.config.outputs
+        require_writable(outputs)
+        path = find(outputs, self.signature)
+        if path is not None and (done := self._settle(RunFolder(path))) is not None:
+            return done
+        path = find(outputs, self.signature)  # None again where the old run was set aside
         from crate.train import setup  # torch from here on
 
         decided = read_json(path / "meta.json").get("auto", {}) if path else {}
         built = setup.build(self.config, decided)
-        folder = RunFolder.create(self.config.outputs, path.name if path else self.name)
+        folder = RunFolder.create(outputs, self.label, self.signature)
         owner = Ownership.take(folder.path)
         try:
+            folder.remove_temporary_files()
             return self._train(built, folder, owner)
         finally:
             owner.release()

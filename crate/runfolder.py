@@ -65,6 +65,15 @@ def find(outputs: str, signature: str) -> Path | None:
     return found[0] if found else None
 
 
+def require_writable(outputs: str) -> None:
+    """Raises UserError where `outputs` is no folder that can be written, or made."""
+    place = Path(outputs)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to {outputs}", "a writable folder", "outputs=FOLDER")
+
+
 class RunFolder:
     """One run's folder; only its owner writes."""
 
@@ -77,23 +86,30 @@ class RunFolder:
         self._status_lock = threading.Lock()
 
     @classmethod
-    def create(cls, outputs: str, name: str) -> RunFolder:
-        """Returns the folder outputs/runs/`name`, made if need be.
+    def create(cls, outputs: str, label: str, signature: str) -> RunFolder:
+        """Returns the folder of a configuration below `outputs`/runs, made if need be.
 
-        Raises UserError where it cannot be made or written.
+        Two that make it at once under different labels agree on the same one. Raises UserError
+        where it cannot be made.
         """
-        path = Path(outputs, "runs", name)
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            if (path := find(outputs, signature)) is None:
+                made = Path(outputs, "runs", f"{label}-{signature}")
+                made.mkdir(parents=True, exist_ok=True)
+                path = find(outputs, signature) or made
+                if path != made:
+                    made.rmdir()
+            (path / "checkpoints").mkdir(exist_ok=True)
             (path / ".hydra").mkdir(exist_ok=True)
-            with whole_file(path / "writable"):
-                pass
-            (path / "writable").unlink()
         except OSError as error:
-            raise UserError(
-                f"cannot write to {path}: {error.strerror}", "a writable folder", "outputs=FOLDER"
-            ) from error
+            reason = f"cannot write to {outputs}: {error.strerror}"
+            raise UserError(reason, "a writable folder", "outputs=FOLDER") from error
         return cls(path)
+
+    def remove_temporary_files(self) -> None:
+        """Removes what a killed owner was writing; only the folder's owner may."""
+        for file in [*self.path.glob(".*.tmp"), *self.checkpoints.glob(".*.tmp")]:
+            file.unlink(missing_ok=True)
 
     @property
     def status(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 
 # Two test processes share two cores; this has to be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,3 +27,21 @@ def composed():
             return compose("config", overrides=list(overrides))
 
     return compose_with
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory):
+    """Trees with as many classes as the published sets, of crops of two real photographs."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    photographs = [Image.fromarray(image) for image in load_sample_images().images]
+    folder = tmp_path_factory.mktemp("roots")
+    for name, classes in (("imagefolder", 3), ("imagenet100", 100), ("imagenet1k", 1000)):
+        for split, number in product(("train", "val"), range(classes)):
+            place = folder / name / split / f"n{number:08d}"
+            place.mkdir(parents=True)
+            left = number % 500
+            photograph = photographs[number % 2].crop((left, left // 4, left + 80, left // 4 + 60))
+            photograph.save(place / "photograph.JPEG", quality=80)
+    return {name: folder / name for name in ("imagefolder", "imagenet100", "imagenet1k")}

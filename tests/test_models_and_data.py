@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
-from sklearn.datasets import load_sample_images
 from torch.utils.data import default_collate
 
 from crate.config.commandline import CONF
@@ -19,21 +17,6 @@ from crate.train.setup import build
 MODELS = sorted(file.stem for file in (CONF / "model").glob("*.yaml"))
 DATA = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
-
-
-@pytest.fixture(scope="session")
-def roots(tmp_path_factory):
-    """Trees with as many classes as the published sets, of crops of two real photographs."""
-    photographs = [Image.fromarray(image) for image in load_sample_images().images]
-    folder = tmp_path_factory.mktemp("roots")
-    for name, classes in (("imagefolder", 3), ("imagenet100", 100), ("imagenet1k", 1000)):
-        for split, number in product(("train", "val"), range(classes)):
-            place = folder / name / split / f"n{number:08d}"
-            place.mkdir(parents=True)
-            left = number % 500
-            photograph = photographs[number % 2].crop((left, left // 4, left + 80, left // 4 + 60))
-            photograph.save(place / "photograph.JPEG", quality=80)
-    return {name: folder / name for name in ("imagefolder", "imagenet100", "imagenet1k")}
 
 
 def overrides(data, roots):

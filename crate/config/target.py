@@ -70,7 +70,7 @@ def own_target_errors(config: Config) -> list[UserError]:
     errors = []
     for entry in fields(config):
         node = getattr(config, entry.name)
-        if isinstance(node, Target) and is_own(node) and node._target_ != "crate.tracking.Tracker":
+        if isinstance(node, Target) and is_own(node):
             errors += _signature_errors(entry.name, node)
         elif isinstance(node, Target) and node.kwargs and not is_own(node):
             errors.append(
