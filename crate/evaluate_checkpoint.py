@@ -48,12 +48,7 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str]) -> float:
     images = load_split(config.data, "val")
     metrics = evaluate(
         model,
-        eval_batches(
-            images,
-            transforms.evaluation(config.data),
-            batch_size=config.train.batch_size,
-            workers=config.data.workers,
-        ),
+        eval_batches(images, transforms.evaluation(config.data), workers=config.data.workers),
         transforms.Normalize(config.data.mean, config.data.std).to(device),
         device=device,
         precision=precision,

@@ -21,8 +21,14 @@ from pathlib import Path
 
 from crate.config.check import CHECKOUT
 
-# A model that makes a step in milliseconds.
-TINY = ("model.embed_dim=16", "model.depth=2", "model.num_heads=2", "model.patch_size=8")
+# A model that makes a step in milliseconds, and 23 steps an epoch.
+TINY = (
+    "model.embed_dim=16",
+    "model.depth=2",
+    "model.num_heads=2",
+    "model.patch_size=8",
+    "train.batch_size=64",
+)
 
 LAUNCH = str(CHECKOUT / "launch.py")
 _server = multiprocessing.get_context("forkserver")

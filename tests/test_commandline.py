@@ -44,7 +44,7 @@ BAD = {
     "size_of_three": ("model.patch_size=[1,2,3]", ["no size", "a pair"]),
     "too_many_tokens": ("model.patch_size=1 data.img_size=224", ["model.allow_long=true"]),
     "warmup_too_long": ("train.epochs=2 schedule.warmup_epochs=3", ["at most 2 epochs"]),
-    "more_parts_than_images": ("train.accumulation_steps=65", ["at most 64"]),
+    "more_parts_than_images": ("train.accumulation_steps=33", ["at most 32"]),
     "model_against_data": ("model.num_classes=7", ["model.num_classes=7", "data.num_classes=10"]),
     "missing_data": ("data=imagefolder data.root=/nowhere", ["/nowhere", "train/<class>/"]),
     "no_data_named": ("data=imagefolder", ["data.root has no value", "data.root=VALUE"]),

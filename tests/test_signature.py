@@ -15,15 +15,15 @@ from crate.run import file_hash
 
 # Written down once: a change here makes every finished run of every user a stranger.
 GOLDEN = {
-    (): "e63c82d4e152",
-    ("model=crate_tiny", "data=digits", "optimizer=lion"): "35d610b792e9",
-    ("model=vit_small", "schedule=authors", "augment=flip_crop", "seed=3"): "143bc43acdec",
+    (): "0b0072dca549",
+    ("model=crate_tiny", "data=digits", "optimizer=lion"): "3a9bbc66be2a",
+    ("model=vit_small", "schedule=authors", "augment=flip_crop", "seed=3"): "e477406fb4eb",
     (
         "optimizer=sgd",
         "train.clip_norm=1",
         "deterministic=true",
         "model.patch_size=[4,2]",
-    ): "2276eb553431",
+    ): "7d293f1b94f7",
 }
 
 # Every field by its path, on the side where it belongs.

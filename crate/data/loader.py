@@ -96,9 +96,12 @@ def train_batches(
 
 
 def eval_batches(
-    images: Any, transform: Callable[..., Any], *, batch_size: int, workers: int | None
+    images: Any, transform: Callable[..., Any], *, workers: int | None, batch_size: int = 256
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields (images (B, C, H, W), labels (B,)), each image once, in order."""
+    """Yields (images (B, C, H, W), labels (B,)), each image once, in order.
+
+    The batch is not the training's, so that a large one of these costs evaluation no memory.
+    """
     count = len(images)
     keys = [
         [(-1, index) for index in range(first, min(first + batch_size, count))]

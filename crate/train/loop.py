@@ -147,12 +147,8 @@ def _require_finite(state: TrainState) -> None:
 
 
 def _evaluate(config: Config, setup: Setup, signals: Signals) -> dict[str, float] | None:
-    batches = eval_batches(
-        setup.val_images,
-        setup.val_transform,
-        batch_size=config.train.batch_size,
-        workers=config.data.workers,
-    )
+    workers = config.data.workers
+    batches = eval_batches(setup.val_images, setup.val_transform, workers=workers)
     return evaluate(
         setup.model,
         batches,
