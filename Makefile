@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ACTIVE := $(if $(VENV),$(VENV)/bin/,)
-READY := $(if $(VENV),$(VENV)/ready,)
+READY := $(if $(filter .venv,$(VENV)),.venv/ready)
 TESTS ?=
 
 .PHONY: run test lint

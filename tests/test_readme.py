@@ -165,3 +165,14 @@ def test_environment_yml_installs_the_pins_from_the_one_place():
     assert {"torch", "torchvision", "timm", "pytest", "ruff"} <= {
         pin.split("==")[0] for pin in pins
     }
+
+
+@pytest.mark.parametrize(
+    ("venv", "python"), [("", "python"), ("/envs/mine", "/envs/mine/bin/python")]
+)
+def test_make_uses_an_environment_of_the_users_own(venv, python):
+    for goal, does in (("run", "launch.py"), ("test", "-m pytest -n 2")):
+        words = ["make", "-n", goal, f"VENV={venv}"]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=CHECKOUT)
+        assert done.stdout.startswith(f"{python} {does}"), done
+        assert len(done.stdout.splitlines()) == 1, done
