@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from crate.config import commandline, schema
 from crate.config.errors import UserError
+from crate.train.distributed import SaidByFirst
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -25,6 +26,8 @@ def main(cfg: DictConfig) -> float | None:
     chosen = OmegaConf.to_container(HydraConfig.get(), resolve=False)
     try:
         return run(cfg, chosen["runtime"]["choices"], chosen["overrides"]["task"])
+    except SaidByFirst:
+        sys.exit(1)
     except UserError as error:
         sys.exit(f"error: {error}")
     except Exception:

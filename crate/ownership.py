@@ -31,7 +31,7 @@ class Ownership:
     def __init__(self, path: Path, number: int, record: dict[str, Any]) -> None:
         self.path, self.number, self.record = path, number, record
         self._stop = threading.Event()
-        self._beat: Callable[[], None] = lambda: None
+        self._beat = self._lost = lambda: None
 
     @classmethod
     def take(cls, folder: Path) -> Ownership:
@@ -63,17 +63,21 @@ class Ownership:
                     old.unlink(missing_ok=True)
             return cls(path, newest + 1, record)
 
-    def keep_alive(self, beat: Callable[[], None]) -> None:
-        """Renews the heartbeat from a thread every 15 s, and calls `beat` with it."""
-        self._beat = beat
+    def keep_alive(self, beat: Callable[[], None], lost: Callable[[], None]) -> None:
+        """Renews the heartbeat from a thread every 15 s, and calls `beat` with it.
+
+        Calls `lost`, and ends, once another process has taken the folder: this one slept too long.
+        """
+        self._beat, self._lost = beat, lost
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         while not self._stop.wait(BEAT_S):
             try:
-                if self.is_held():
-                    write_json(self.path, self.record | {"heartbeat": time.time()})
-                    self._beat()
+                if not self.is_held():
+                    return self._lost()
+                write_json(self.path, self.record | {"heartbeat": time.time()})
+                self._beat()
             except OSError:
                 pass  # a full disk must not end the run; the next beat may succeed
 

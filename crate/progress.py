@@ -20,11 +20,13 @@ class _ConsoleHandler(logging.Handler):
         console.print(self.format(record), style=style, markup=False)
 
 
-def say_on_console() -> None:
-    """Sends what the package says to the console."""
+def say_on_console(speaks: bool) -> None:
+    """Sends what the package says to the console; of several ranks only one speaks."""
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
+    if not speaks:
+        logger.addHandler(logging.NullHandler())
+    elif not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
         logger.addHandler(_ConsoleHandler())
 
 

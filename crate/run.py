@@ -23,8 +23,14 @@ from crate.data import facts
 from crate.ownership import Ownership
 from crate.progress import logger, say_in_file, say_on_console
 from crate.runfolder import RunFolder, find, read_json, require_writable
+from crate.tracking import Jsonl, Tracker, Trackers
+from crate.train.distributed import Ranks
 
 Choices = dict[str, str]
+
+
+class Lost(UserError):
+    """The run's folder is another process's by now, so nothing more may be written there."""
 
 
 def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None:
@@ -32,13 +38,15 @@ def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None
 
     Raises UserError for what the user can mend; exits with a signal's code when one stopped it.
     """
-    say_on_console()
+    ranks = Ranks.detect()
+    say_on_console(ranks.is_first)
     if cfg.task == "evaluate":
         from crate.evaluate_checkpoint import evaluate_checkpoint
 
-        return evaluate_checkpoint(cfg, overrides)
+        return evaluate_checkpoint(cfg, overrides, ranks)
     config = prepare(cfg)
-    return Run(config, choices, overrides).start()
+    with ranks.joined(config.device):
+        return Run(config, choices, overrides, ranks).start()
 
 
 def prepare(cfg: DictConfig) -> Config:
@@ -49,8 +57,10 @@ def prepare(cfg: DictConfig) -> Config:
 class Run:
     """A training run of one configuration."""
 
-    def __init__(self, config: Config, choices: Choices, overrides: list[str]) -> None:
-        self.config, self.overrides = config, overrides
+    def __init__(
+        self, config: Config, choices: Choices, overrides: list[str], ranks: Ranks
+    ) -> None:
+        self.config, self.overrides, self.ranks = config, overrides, ranks
         init_hash = file_hash(Path(config.init_from)) if config.init_from else None
         self.signature = signature(config, facts.identity(config.data), init_hash)
         self.label = label(config, choices, overrides)
@@ -58,23 +68,38 @@ class Run:
 
     def start(self) -> float | None:
         """Trains, goes on, or says that it is done; returns the best val/top1."""
+        done, decided = self.ranks.first(self._look)
+        if done is not None:
+            return done
+        from crate.train import setup  # torch from here on
+
+        built = self.ranks.each(lambda: setup.build(self.config, decided, self.ranks))
+        owner: Ownership | None = None
+
+        def take() -> Path:
+            nonlocal owner
+            folder = RunFolder.create(self.config.outputs, self.label, self.signature)
+            owner = Ownership.take(folder.path)
+            folder.remove_temporary_files()
+            return folder.path
+
+        folder = RunFolder(self.ranks.first(take))
+        if owner is None:
+            return self._follow(built, folder)
+        try:
+            return self._train(built, folder, owner)
+        finally:
+            owner.release()
+
+    def _look(self) -> tuple[float | None, dict[str, str]]:
+        """Returns the best val/top1 where all is done, else what `auto` became earlier."""
         outputs = self.config.outputs
         require_writable(outputs)
         path = find(outputs, self.signature)
         if path is not None and (done := self._settle(RunFolder(path))) is not None:
-            return done
+            return done, {}
         path = find(outputs, self.signature)  # None again where the old run was set aside
-        from crate.train import setup  # torch from here on
-
-        decided = read_json(path / "meta.json").get("auto", {}) if path else {}
-        built = setup.build(self.config, decided)
-        folder = RunFolder.create(outputs, self.label, self.signature)
-        owner = Ownership.take(folder.path)
-        try:
-            folder.remove_temporary_files()
-            return self._train(built, folder, owner)
-        finally:
-            owner.release()
+        return None, read_json(path / "meta.json").get("auto", {}) if path else {}
 
     def _settle(self, folder: RunFolder) -> float | None:
         """Deals with an earlier run of this configuration: done, set aside, or to go on (None)."""
@@ -106,48 +131,46 @@ class Run:
         logger.info("to train it anew, type rerun=true; the old run is kept aside")
         return status["best_top1"]
 
+    def _follow(self, built: Any, folder: RunFolder) -> float:
+        """Trains as any rank but the first, which writes nothing."""
+        from crate.train.loop import train
+        from crate.train.preempt import Signals
+
+        with Signals() as signals:
+            result = train(self.config, built, folder, self.signature, Tracker(), signals)
+        if not result.is_done:
+            sys.exit(signals.exit_code or 1)
+        return result.best_top1
+
     def _train(self, built: Any, folder: RunFolder, owner: Ownership) -> float | None:
+        """Trains as the first rank, and writes down how it began and how it ended."""
         from crate.config.target import call
-        from crate.tracking import Jsonl, Trackers
-        from crate.train.loop import NonFinite, train
+        from crate.train.loop import train
         from crate.train.preempt import Signals
 
         log = say_in_file(folder.log)
         tracker = Trackers([Jsonl(), call(self.config.tracker)])
-        folder.freeze(asdict(self.config), self.overrides)
-        auto = {"device": str(built.device), "precision": built.precision}
-        folder.update_meta(**provenance.describe(), auto=auto)
-        folder.update_status(
-            state="running",
-            attempts=owner.number,
-            reason=None,
-            step=folder.status.get("step", 0),
-            total_steps=built.total_steps,
-        )
-        owner.keep_alive(folder.update_status)
-        self._say_start(built, folder)
+        self._begin(built, folder, owner)
         state = "failed"
         try:
             with Signals() as signals:
+                owner.keep_alive(folder.update_status, lost=signals.lose)
                 result = train(self.config, built, folder, self.signature, tracker, signals)
-            if signals.exit_code is not None and result.step < built.total_steps:
+            if signals.lost:
+                raise Lost(f"{folder.path} was taken over by another process while this one slept")
+            if not result.is_done:
                 state = "stopped"
                 folder.update_status(state=state, reason=f"signal, exit {signals.exit_code}")
                 logger.info("saved at step %d; the same command goes on from there", result.step)
                 sys.exit(signals.exit_code)
             state = "finished"
-            self._finish(result, folder)
+            self._finish(result, built, folder)
             return result.best_top1
+        except Lost:
+            raise
         except UserError as error:
             folder.update_status(state="failed", reason=str(error))
             raise
-        except NonFinite as error:
-            folder.update_status(state="failed", reason=str(error))
-            raise UserError(
-                f"{error}; the last good checkpoint stands in {folder.checkpoints}",
-                "a smaller learning rate, clipping, or more precise arithmetic",
-                "optimizer.lr=..., train.clip_norm=1 or precision=fp32",
-            ) from None
         except Exception as error:
             folder.update_status(state="failed", reason=f"{type(error).__name__}: {error}")
             logger.exception("failed")
@@ -157,42 +180,75 @@ class Run:
             logger.removeHandler(log)
             log.close()
 
+    def _begin(self, built: Any, folder: RunFolder, owner: Ownership) -> None:
+        """Writes down what is going to run, where and as which attempt, and says so."""
+        folder.freeze(asdict(self.config), self.overrides)
+        auto = {"device": str(built.device), "precision": built.precision}
+        folder.update_meta(**provenance.describe(), auto=auto, ranks=self.ranks.size)
+        folder.update_status(
+            state="running",
+            attempts=owner.number,
+            reason=None,
+            step=folder.status.get("step", 0),
+            total_steps=built.total_steps,
+        )
+        self._say_start(built, folder)
+
     def _say_start(self, built: Any, folder: RunFolder) -> None:
         weights = sum(weight.numel() for weight in built.model.parameters())
         logger.info(
-            "%s: %s weights, %d epochs, %d steps, %s on %s",
+            "%s: %s weights, %d epochs, %d steps, %s on %s%s",
             folder.path.name,
             f"{weights:,}",
             self.config.train.epochs,
             built.total_steps,
             built.precision,
-            built.device,
+            built.device.type,
+            f", {self.ranks.size} ranks" if self.ranks.size > 1 else "",
         )
 
-    def _finish(self, result: Any, folder: RunFolder) -> None:
+    def _finish(self, result: Any, built: Any, folder: RunFolder) -> None:
         """Draws the curve, marks the run finished, and says where everything is."""
         from crate.train.curve import draw_curve
 
-        draw_curve(folder.read_metrics(), folder.path.name, folder.curve)
+        title = f"{folder.path.name}; best chosen on {chosen_on(built.splits)}"
+        draw_curve(folder.read_metrics(), title, folder.curve)
         folder.update_status(
             state="finished",
             step=result.step,
             best_top1=result.best_top1,
             best_step=result.best_step,
             last_top1=result.last_top1,
+            best_chosen_on=chosen_on(built.splits),
+            test=result.test,
+            size_mb=folder.size_mb(),
         )
-        logger.info("run folder: %s", folder.path)
+        logger.info("run folder: %s (%.1f MB)", folder.path, folder.size_mb())
         self._say_result(folder)
 
     def _say_result(self, folder: RunFolder) -> None:
         status = folder.status
         logger.info(
-            "val/top1: last %.2f, best %.2f at step %d (chosen on the evaluation split)",
+            "val/top1: last %.2f, best %.2f at step %d (chosen on %s)",
             status["last_top1"],
             status["best_top1"],
             status["best_step"],
+            status["best_chosen_on"],
         )
+        if status["test"]:
+            logger.info(
+                "test/top1: last %.2f, best by val/top1 %.2f",
+                status["test"]["test/top1"],
+                status["test"]["test/best_top1"],
+            )
         logger.info("curve: %s", folder.curve)
+
+
+def chosen_on(splits: dict[str, Any]) -> str:
+    """Returns in words on which images the best was chosen."""
+    if "test" not in splits:
+        return "the evaluation split"
+    return f"{len(splits['val'])} images set apart from training"
 
 
 def label(config: Config, choices: Choices, overrides: list[str]) -> str:

@@ -8,6 +8,7 @@
         metrics.jsonl          one line a measurement; grows
         log                    what was said; grows
         curve.png              the training curve
+        trace.json.gz          a profile, where train.profile asks for one
         checkpoints/           see crate/train/checkpoint.py
         owner-<n>.json         who runs it; see crate/ownership.py
 
@@ -17,6 +18,7 @@ All but `metrics.jsonl` and `log` appear whole or not at all. Imports no torch.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -28,6 +30,8 @@ from typing import IO, Any
 import yaml
 
 from crate.config.errors import UserError
+
+logger = logging.getLogger("crate")
 
 
 @contextmanager
@@ -84,6 +88,7 @@ class RunFolder:
         self.log = path / "log"
         self.curve = path / "curve.png"
         self._status_lock = threading.Lock()
+        self._unwritten: dict[str, Any] = {}
 
     @classmethod
     def create(cls, outputs: str, label: str, signature: str) -> RunFolder:
@@ -117,9 +122,18 @@ class RunFolder:
         return read_json(self.path / "status.json")
 
     def update_status(self, **values: Any) -> None:
-        """Changes some of the status and renews its heartbeat."""
+        """Changes some of the status and renews its heartbeat.
+
+        What a full disk refuses is written with the next change.
+        """
         with self._status_lock:
-            write_json(self.path / "status.json", self.status | values | {"heartbeat": time.time()})
+            self._unwritten |= values
+            try:
+                status = self.status | self._unwritten | {"heartbeat": time.time()}
+                write_json(self.path / "status.json", status)
+                self._unwritten = {}
+            except OSError as error:
+                logger.debug("status.json: %s", error.strerror)
 
     def freeze(self, config: dict[str, Any], overrides: list[str]) -> None:
         """Writes the resolved configuration and what was typed."""
@@ -152,6 +166,10 @@ class RunFolder:
         rows = [row for row in self.read_metrics() if row["step"] <= step]
         with whole_file(self.metrics) as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def size_mb(self) -> float:
+        """Returns what the folder takes on disk (1e6 bytes)."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()) / 1e6
 
     def set_aside(self) -> Path:
         """Renames the folder to ...-old-<n>, which nothing finds or deletes; returns its path."""

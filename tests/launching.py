@@ -126,9 +126,10 @@ def logged_step(outputs: Path) -> int:
 
 
 def metrics(folder: Path) -> list[dict]:
-    """Returns the lines of metrics.jsonl without the time, which no two runs share."""
+    """Returns the lines of metrics.jsonl without times and memory, which no two runs share."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "time_s"} for row in rows]
+    own = {"time_s", "images_per_s", "memory_gb", "remaining_s"}
+    return [{key: value for key, value in row.items() if key not in own} for row in rows]
 
 
 def status(folder: Path) -> dict:

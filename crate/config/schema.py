@@ -180,9 +180,17 @@ class Data(Target):
     crop_pct: float = option(
         1.0, "share of the resized shorter side kept by evaluation", above=0, argument=False
     )
+    val_fraction: float = option(
+        0.0,
+        "share of the training split set apart to choose the best by; 0: none",
+        neutral=0,
+        at_least=0,
+        below=1,
+        argument=False,
+    )
     workers: int | None = option(
         None,
-        "loader processes; null: one a core, 0: none",
+        "loader processes a rank; null: one a core, 0: none",
         identity=False,
         at_least=0,
         argument=False,
@@ -258,6 +266,13 @@ class Augment(Target):
     numpy's or Python's global generator, each seeded per image.
     """
 
+    mixup: float = option(
+        0.0, "alpha of mixup over the global batch; 0: off", neutral=0, at_least=0, argument=False
+    )
+    cutmix: float = option(
+        0.0, "alpha of cutmix over the global batch; 0: off", neutral=0, at_least=0, argument=False
+    )
+
 
 @dataclass
 class NoAugment(Augment):
@@ -304,6 +319,13 @@ class Train:
     clip_norm: float | None = option(
         None, "largest norm of the gradient; null: no clipping", neutral=None, above=0
     )
+    ema: float | None = option(
+        None,
+        "decay of a running mean of the weights, evaluated beside them; null: none",
+        neutral=None,
+        above=0,
+        below=1,
+    )
     label_smoothing: float = option(0.1, "label smoothing", at_least=0, below=1)
     decay_all: bool = option(
         True, "decay every weight, as the authors; false: no norms, biases, CLS, positions"
@@ -318,6 +340,9 @@ class Train:
         5.0, "minutes between two checkpoints", identity=False, above=0
     )
     keep: int = option(2, "newest checkpoints kept", identity=False, at_least=1)
+    profile: int | None = option(
+        None, "steps to trace and name the costs of; null: none", identity=False, at_least=1
+    )
 
 
 @dataclass
@@ -328,9 +353,15 @@ class Config:
     seed: int = option(0, "seed of weights, order and augmentation", at_least=0)
     deterministic: bool = option(False, "refuse nondeterministic kernels", neutral=False)
     precision: str = option(
-        "auto", "arithmetic of the forward pass", choices=("auto", "fp32", "bf16")
+        "auto", "arithmetic of the forward pass", choices=("auto", "fp32", "bf16", "fp16")
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", identity=False)
+    ranks: int | None = option(
+        None,
+        "processes that have to train together; null: those there are",
+        identity=False,
+        at_least=1,
+    )
     resume: str = option(
         "auto",
         "auto: go on with an unfinished run; never: set it aside and start anew",

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from crate.config.errors import UserError
 from crate.config.schema import Data
 from crate.config.target import call
 
 Key = tuple[int, int]  # (epoch, index of the image)
+IDLE = -100  # label of an image that counts for nothing; cross_entropy's own
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
@@ -38,12 +39,54 @@ def load_split(data: Data, split: str) -> Any:
     return images
 
 
-class Batches(Sampler[list[Key]]):
-    """The keys of each batch from `start` (a step) to `stop`, over all epochs between them."""
+def batch_length(num_images: int, batch_size: int, step: int) -> int:
+    """Returns the number of images in the batch of a step, over all ranks."""
+    position = step % steps_per_epoch(num_images, batch_size)
+    return min(batch_size, num_images - position * batch_size)
 
-    def __init__(self, num_images: int, batch_size: int, seed: int, start: int, stop: int) -> None:
+
+def load_splits(data: Data) -> dict[str, Any]:
+    """Returns the splits "train" and "val", by which the best is chosen.
+
+    With `data.val_fraction` that is a part of the training split, the same for every seed, and
+    "test" is the evaluation split, which then chooses nothing.
+    """
+    train, evaluation = load_split(data, "train"), load_split(data, "val")
+    if not data.val_fraction:
+        return {"train": train, "val": evaluation}
+    num_val = round(data.val_fraction * len(train))
+    if not 0 < num_val < len(train):
+        raise UserError(
+            f"data.val_fraction={data.val_fraction:g} of {len(train)} images leaves a split empty",
+            "an image or more in each",
+            "data.val_fraction=0.1",
+        )
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0)).tolist()
+    return {
+        "train": Subset(train, sorted(order[num_val:])),
+        "val": Subset(train, sorted(order[:num_val])),
+        "test": evaluation,
+    }
+
+
+class Batches(Sampler[list[Key]]):
+    """The keys of each batch from `start` (a step) to `stop`, over all epochs between them.
+
+    Of each batch `rank` of `size` gets its share; where there is none for it, one idle image.
+    """
+
+    def __init__(
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int,
+        start: int,
+        stop: int,
+        rank: int = 0,
+        size: int = 1,
+    ) -> None:
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
-        self.start, self.stop = start, stop
+        self.start, self.stop, self.rank, self.size = start, stop, rank, size
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -54,16 +97,31 @@ class Batches(Sampler[list[Key]]):
         for step in range(self.start, self.stop):
             epoch, position = divmod(step, per_epoch)
             if not order or position == 0:
-                generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
+                generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
                 order = torch.randperm(self.num_images, generator=generator).tolist()
             first = position * self.batch_size
-            yield [(epoch, index) for index in order[first : first + self.batch_size]]
+            batch = order[first : first + self.batch_size]
+            ours = share(batch, self.rank, self.size) or [~batch[0]]
+            yield [(epoch, index) for index in ours]
+
+
+def share(batch: list[int], rank: int, size: int) -> list[int]:
+    """Returns a rank's part of a batch of B: a stretch of its front half and that stretch's mirror.
+
+    Images i and B-1-i, which mixup pairs, so stay together, as images i and b-1-i of the part.
+    """
+    half = (len(batch) + 1) // 2
+    first, last = half * rank // size, half * (rank + 1) // size
+    front, back = batch[first:last], batch[len(batch) - last : len(batch) - first]
+    middle_is_in_both = len(batch) % 2 and first < last == half
+    return front + back[1 if middle_is_in_both else 0 :]
 
 
 class Prepared(Dataset[tuple[Tensor, int]]):
     """Images prepared for the model; each training image draws from its own seed.
 
-    An evaluation image has the key (epoch, index) of epoch -1 and `seed` None.
+    An evaluation image has the key (epoch, index) of epoch -1 and `seed` None; an idle one has
+    the index ~index.
     """
 
     def __init__(self, images: Any, transform: Callable[..., Any], seed: int | None) -> None:
@@ -74,10 +132,11 @@ class Prepared(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
         epoch, index = key
+        idle, index = (True, ~index) if index < 0 else (False, index)
         if self.seed is not None:
-            _seed_generators(_mix(self.seed, epoch, index))
+            _seed_generators(mixed_seed(self.seed, epoch, index))
         image, label = self.images[index]
-        return self.transform(image), int(label)
+        return self.transform(image), IDLE if idle else int(label)
 
 
 def train_batches(
@@ -88,33 +147,48 @@ def train_batches(
     seed: int,
     start: int,
     stop: int,
-    workers: int | None,
+    workers: int,
+    rank: int = 0,
+    size: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields (images (B, C, H, W), labels (B,)) of the steps from `start` to `stop`."""
-    keys = Batches(len(images), batch_size, seed, start, stop)
+    """Yields (images (b, C, H, W), labels (b,)) of the steps from `start` to `stop`.
+
+    They are the share that `rank` of `size` has in the global batch.
+    """
+    keys = Batches(len(images), batch_size, seed, start, stop, rank, size)
     return _batches(Prepared(images, transform, seed), keys, workers)
 
 
 def eval_batches(
-    images: Any, transform: Callable[..., Any], *, workers: int | None, batch_size: int = 256
+    images: Any,
+    transform: Callable[..., Any],
+    *,
+    workers: int,
+    batch_size: int = 256,
+    rank: int = 0,
+    size: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields (images (B, C, H, W), labels (B,)), each image once, in order.
+    """Yields (images (B, C, H, W), labels (B,)), each image once over the ranks, in order.
 
     The batch is not the training's, so that a large one of these costs evaluation no memory.
     """
-    count = len(images)
+    ours = range(rank, len(images), size)
     keys = [
-        [(-1, index) for index in range(first, min(first + batch_size, count))]
-        for first in range(0, count, batch_size)
+        [(-1, index) for index in ours[first : first + batch_size]]
+        for first in range(0, len(ours), batch_size)
     ]
     return _batches(Prepared(images, transform, None), keys, workers)
 
 
-def _batches(images: Prepared, keys: Any, workers: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-    if workers is None:
-        workers = (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        )
+def num_workers(data: Data, local_size: int = 1) -> int:
+    """Returns the loader processes of each of `local_size` ranks: as configured, or one a core."""
+    if data.workers is not None:
+        return data.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // local_size)
+
+
+def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     loader = DataLoader(
         images,
         batch_sampler=keys,
@@ -153,7 +227,7 @@ def _seed_generators(seed: int) -> None:
     random.seed(seed)
 
 
-def _mix(*numbers: int) -> int:
+def mixed_seed(*numbers: int) -> int:
     """Returns one well-mixed 63-bit seed of several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 

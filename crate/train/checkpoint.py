@@ -10,6 +10,7 @@ unpickles nothing but tensors and plain values, so a torn, altered or malicious 
 
 from __future__ import annotations
 
+import copy
 import logging
 import pickle
 import random
@@ -62,27 +63,56 @@ def read(path: Path) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """The checkpoints of one run folder."""
+    """The checkpoints of one run folder.
+
+    What a full disk refuses is said, and tried again: the last whole checkpoint stands.
+    """
 
     def __init__(self, folder: Path, signature: str, keep: int) -> None:
         self.folder, self.signature, self.keep = folder, signature, keep
+        self._best: dict[str, Any] | None = None  # what could not be saved so far
 
     def files(self) -> list[Path]:
         """Returns the step checkpoints, newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
-    def save(self, step: int, values: dict[str, Any]) -> None:
-        """Saves the state at `step`, then removes all but the newest `keep`."""
-        write(self.folder / f"step-{step:08d}.pt", values | {"signature": self.signature})
-        for old in self.files()[self.keep :]:
-            old.unlink(missing_ok=True)
+    def save(self, step: int, values: dict[str, Any]) -> bool:
+        """Saves the state at `step`, then removes all but the newest `keep`; tells whether it did.
+
+        On a full disk all but the newest are removed first, which may make room.
+        """
+        saved = self._write(f"step-{step:08d}.pt", values)
+        if not saved and len(self.files()) > 1:
+            self._remove(self.files()[1:])
+            saved = self._write(f"step-{step:08d}.pt", values)
+        self._remove(self.files()[self.keep :])
+        if self._best is not None:
+            self.save_best(self._best)
+        return saved
 
     def save_best(self, values: dict[str, Any]) -> None:
-        """Saves the weights of the best evaluation so far."""
-        write(self.folder / "best.pt", values | {"signature": self.signature})
+        """Saves the weights of the best evaluation so far; those refused wait in memory."""
+        saved = self._write("best.pt", values)
+        self._best = None if saved else copy.deepcopy(values)
 
-    def newest(self) -> dict[str, Any] | None:
-        """Returns the newest whole state of this configuration, or None where nothing was saved.
+    def best(self) -> dict[str, Any]:
+        """Returns the weights of the best evaluation so far."""
+        return read(self.folder / "best.pt") if self._best is None else self._best
+
+    def _write(self, name: str, values: dict[str, Any]) -> bool:
+        try:
+            write(self.folder / name, values | {"signature": self.signature})
+        except OSError as error:
+            logger.warning("%s is not saved: %s; tried again later", name, error.strerror)
+            return False
+        return True
+
+    def _remove(self, files: list[Path]) -> None:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+    def newest(self) -> Path | None:
+        """Returns the file of this configuration's newest whole state, None where there is none.
 
         Says which files it passed over and why. Raises UserError where files are there and none
         can be used: starting from nothing is for the user to decide.
@@ -94,7 +124,7 @@ class Checkpoints:
                 if values.get("signature") != self.signature:
                     other = values.get("signature", "none")
                     raise CheckpointError(f"{file} is of another configuration ({other})")
-                return values
+                return file
             except CheckpointError as error:
                 logger.warning("passed over: %s", error)
                 reasons.append(file.name)

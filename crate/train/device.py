@@ -8,15 +8,25 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from crate.config.errors import UserError
+from crate.train.distributed import Ranks
+
+SINGLE = Ranks()
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, ranks: Ranks = SINGLE) -> torch.device:
     """Returns the device of a name; "auto" is the first GPU, else the CPU.
 
-    Raises UserError for a device that is not there.
+    Each of several ranks has the GPU of its own number. Raises UserError for a device that is not
+    there, or that the ranks cannot share.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if ranks.size > 1 and name not in ("cpu", "cuda"):
+        raise UserError(
+            f"device={name} cannot serve {ranks.size} ranks", "cuda, cpu", "device=auto"
+        )
+    if ranks.launcher and name == "cuda":
+        name = f"cuda:{ranks.local_rank}"
     there = ["cpu"]
     if torch.cuda.is_available():
         there += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
@@ -28,7 +38,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Returns "bf16" or "fp32"; "auto" is bf16 where the device computes in it natively."""
+    """Returns "bf16", "fp16" or "fp32"; "auto" is bf16 where the device computes in it natively."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -40,7 +50,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Returns the context of the forward pass."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    return torch.autocast(device.type, {"bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+
+
+def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Returns what keeps the small gradients of fp16 from vanishing; it does nothing else where."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def set_deterministic(on: bool) -> None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crate.train.device import autocast
+from crate.train.device import SINGLE, autocast
+from crate.train.distributed import Ranks
 
 
 @torch.inference_mode()
@@ -19,19 +20,21 @@ def evaluate(
     *,
     device: torch.device,
     precision: str,
+    ranks: Ranks = SINGLE,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> dict[str, float] | None:
-    """Returns val/loss (nats, without label smoothing), val/top1 and val/top5 (percent).
+    """Returns loss (nats, without label smoothing), top1 and top5 (percent) over all ranks.
 
-    With fewer than five classes top-5 counts all of them. None when `interrupted` between two
-    batches.
+    With fewer than five classes top-5 counts all of them. None when a rank was `interrupted`
+    between two batches.
     """
     was_training = model.training
     model.eval()
     loss = torch.zeros((), dtype=torch.float64)
-    correct1 = correct5 = count = 0
+    correct1 = correct5 = count = breaks = 0
     for images, labels in batches:
         if interrupted():
+            breaks = 1
             break
         labels = labels.to(device)
         with autocast(device, precision):
@@ -42,12 +45,10 @@ def evaluate(
         correct1 += int(ranked[:, 0].sum())
         correct5 += int(ranked.any(dim=1).sum())
         count += len(labels)
-    else:
-        model.train(was_training)
-        return {
-            "val/loss": loss.item() / count,
-            "val/top1": 100 * correct1 / count,
-            "val/top5": 100 * correct5 / count,
-        }
     model.train(was_training)
-    return None
+    counts = [float(number) for number in (correct1, correct5, count, breaks)]
+    sums = ranks.sum(torch.tensor([loss.item(), *counts], dtype=torch.float64))
+    loss, correct1, correct5, count, breaks = sums.tolist()
+    if breaks:
+        return None
+    return {"loss": loss / count, "top1": 100 * correct1 / count, "top5": 100 * correct5 / count}

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import nn
 
+from crate.config.errors import UserError
 from crate.config.schema import Config
 from crate.data.loader import eval_batches, train_batches
-from crate.progress import Bar
 from crate.runfolder import RunFolder
 from crate.tracking import Tracker
-from crate.train.checkpoint import Checkpoints
-from crate.train.device import autocast
+from crate.train.checkpoint import Checkpoints, read
 from crate.train.evaluate import evaluate
 from crate.train.optimizer import set_lr
 from crate.train.preempt import Signals
+from crate.train.profile import profiler
+from crate.train.record import Record, Silence
 from crate.train.setup import Setup
 from crate.train.state import TrainState
+from crate.train.step import backward, update
 
 logger = logging.getLogger("crate")
+RETRY_MIN = 0.5  # until what could not be saved is tried again
 
 
-class NonFinite(Exception):
+class NonFinite(UserError):
     """The loss or a weight is no finite number any more."""
+
+    def __init__(self, what: str, state: TrainState) -> None:
+        steps = f"between steps {state.logged_step + 1} and {state.step}"
+        super().__init__(
+            f"{what} {steps}; the last good checkpoint stands",
+            "a smaller learning rate, clipping, or more precise arithmetic",
+            "optimizer.lr=..., train.clip_norm=1 or precision=fp32",
+        )
 
 
 def train(
@@ -39,99 +51,153 @@ def train(
     tracker: Tracker,
     signals: Signals,
 ) -> TrainState:
-    """Trains until the last step or a signal, from the newest checkpoint on; returns the state.
+    """Trains until all is done or a signal comes, from the newest checkpoint on.
 
-    Raises NonFinite where a loss or a weight stops being finite; the last good checkpoint stands.
+    Returns the state, whose `is_done` tells which; all ranks stop at the same step. Raises
+    NonFinite where a loss or a weight stops being finite; the last good checkpoint stands.
     """
-    model, optimizer, options = setup.model, setup.optimizer, config.train
-    state = TrainState(model, optimizer, loss_sum=torch.zeros((), device=setup.device))
+    options, ranks = config.train, setup.ranks
+    state = TrainState(setup)
     checkpoints = Checkpoints(folder.checkpoints, signature, options.keep)
-    if (saved := checkpoints.newest()) is not None:
-        state.load_state_dict(saved)
+    if (file := ranks.first(checkpoints.newest)) is not None:
+        state.load_state_dict(read(file))
         logger.info("going on at step %d of %d", state.step, setup.total_steps)
-    folder.cut_metrics(state.step)
-    tracker.start(folder, signature, asdict(config))
+    record = (
+        Record(config, setup, state, folder, signature, tracker) if ranks.is_first else Silence()
+    )
     batches = train_batches(
-        setup.train_images,
+        setup.splits["train"],
         setup.train_transform,
         batch_size=options.batch_size,
         seed=config.seed,
         start=state.step,
         stop=setup.total_steps,
-        workers=config.data.workers,
+        workers=setup.workers,
+        rank=ranks.rank,
+        size=ranks.size,
     )
-    model.train()
+    setup.model.train()
+    forward = ranks.wrap(setup.model)
     next_save = time.monotonic() + 60 * options.checkpoint_every_min
 
-    with Bar(state.step, setup.total_steps) as bar:
+    with record, profiler(options.profile, folder, setup) as profile:
         while True:
             epoch_ended = state.step % setup.steps_per_epoch == 0 and state.step > 0
             if epoch_ended and state.evaluated_step < state.step:
-                metrics = _evaluate(config, setup, signals)
+                metrics = _evaluate(setup, "val", signals)
                 if metrics is not None:  # None: a signal came first; the resumed run evaluates
-                    _record(state, setup, metrics, tracker)
-                    if state.best_step == state.step:
+                    state.note(metrics)
+                    record.evaluation(state, metrics)
+                    if state.best_step == state.step and ranks.is_first:
                         checkpoints.save_best(_weights(config, state, metrics))
+            if _is_untested(state):
+                metrics = _test(setup, checkpoints, signals)
+                if metrics is not None:
+                    state.tested_step, state.test = state.step, metrics
+                    record.test(state, metrics)
 
+            state.is_done = state.evaluated_step == setup.total_steps and not _is_untested(state)
             due = time.monotonic() >= next_save or (
-                options.checkpoint_every_steps
+                options.checkpoint_every_steps is not None
                 and state.step % options.checkpoint_every_steps == 0
                 and state.step > 0
             )
-            done = state.step == setup.total_steps
-            if due or done or signals.save or signals.exit_code is not None:
+            stop, save, lost = ranks.maximum(
+                signals.exit_code or 0, signals.save or due, signals.lost
+            )
+            signals.exit_code, signals.lost = stop or None, bool(lost)
+            if lost:
+                return state
+            if state.is_done or stop or save:
                 _require_finite(state)
-                checkpoints.save(state.step, state.state_dict() | {"config": asdict(config)})
-                folder.update_status(step=state.step)
+                values = state.state_dict() | {"config": asdict(config)}
+                saved = ranks.first(partial(checkpoints.save, state.step, values))
+                if not saved and (state.is_done or stop):
+                    raise UserError(
+                        f"step {state.step} could not be saved in {folder.checkpoints}",
+                        "a disk with room; the last whole checkpoint stands",
+                        "the same command, which goes on from there",
+                    )
+                record.saved(state)
                 signals.save = False
-                next_save = time.monotonic() + 60 * options.checkpoint_every_min
-            if done or signals.exit_code is not None:
+                next_save = time.monotonic() + 60 * (
+                    options.checkpoint_every_min if saved else RETRY_MIN
+                )
+            if state.is_done or stop:
                 return state
 
             images, labels = next(batches)
-            lr = set_lr(optimizer, setup.factor(state.step))
-            state.loss_sum += _backward(config, setup, images, labels)
-            if options.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            lr = set_lr(setup.optimizer, setup.factor(state.step))
+            state.loss_sum += backward(options, setup, forward, images, labels, state.step)
+            ends = (state.step + 1) % setup.steps_per_epoch == 0
+            logs = ends or (state.step + 1) % options.log_every_steps == 0
+            grad_norm = update(setup, options.clip_norm, measure=logs)
             state.step += 1
 
-            if state.step % options.log_every_steps == 0 or state.step % setup.steps_per_epoch == 0:
-                metrics = {"train/loss": _mean_loss(state), "lr": lr}
-                tracker.log(state.step, _clock(state, setup) | metrics)
-                bar.update(state.step, f"loss {metrics['train/loss']:.3f}")
-                folder.update_status(step=state.step)
+            if logs:
+                loss = _mean_loss(state)
+                record.training(
+                    state, {"train/loss": loss, "train/grad_norm": grad_norm.item(), "lr": lr}
+                )
             else:
-                bar.update(state.step)
+                record.step(state)
+            profile.step()
 
 
-def _backward(config: Config, setup: Setup, images: Tensor, labels: Tensor) -> Tensor:
-    """Adds the gradient of the batch's mean loss, in parts; returns that loss, on the device.
+def _evaluate(setup: Setup, split: str, signals: Signals, model: nn.Module | None = None) -> Any:
+    """Returns the metrics of a split, `<split>/loss` and so on, of the model and of its EMA.
 
-    images (B, C, H, W) uint8, labels (B,); each part weighs by its share of the batch.
+    Returns None where a signal came first.
     """
-    options, total = config.train, torch.zeros((), device=setup.device)
-    parts = min(options.accumulation_steps, len(labels))
-    for part, answers in zip(images.chunk(parts), labels.chunk(parts), strict=True):
-        part = part.to(setup.device, non_blocking=True)
-        answers = answers.to(setup.device, non_blocking=True)
-        with autocast(setup.device, setup.precision):
-            logits = setup.model(setup.normalize(part))  # (b, num_classes)
-        loss = F.cross_entropy(logits.float(), answers, label_smoothing=options.label_smoothing)
-        loss = loss * (len(answers) / len(labels))
-        loss.backward()
-        total += loss.detach()
-    return total
+    metrics: dict[str, float] = {}
+    models = {f"{split}/": model or setup.model, f"{split}/ema_": None if model else setup.ema}
+    for prefix, each in models.items():
+        if each is None:
+            continue
+        batches = eval_batches(
+            setup.splits[split],
+            setup.eval_transform,
+            workers=setup.workers,
+            rank=setup.ranks.rank,
+            size=setup.ranks.size,
+        )
+        found = evaluate(
+            each,
+            batches,
+            setup.normalize,
+            device=setup.device,
+            precision=setup.precision,
+            ranks=setup.ranks,
+            interrupted=lambda: signals.exit_code is not None,
+        )
+        if found is None:
+            return None
+        metrics |= {prefix + name: value for name, value in found.items()}
+    return metrics
+
+
+def _is_untested(state: TrainState) -> bool:
+    """Whether training is over and the test split, if there is one, is yet to be evaluated."""
+    over = state.evaluated_step == state.setup.total_steps
+    return over and "test" in state.setup.splits and state.tested_step < state.step
+
+
+def _test(setup: Setup, checkpoints: Checkpoints, signals: Signals) -> dict[str, float] | None:
+    """Returns the test split's metrics of the last weights, and as `test/best_*` of the best."""
+    metrics = _evaluate(setup, "test", signals)
+    best = copy.deepcopy(setup.model)
+    best.load_state_dict(setup.ranks.first(lambda: checkpoints.best()["model"]))
+    of_best = _evaluate(setup, "test", signals, best) if metrics else None
+    if of_best is None:
+        return None
+    return metrics | {name.replace("/", "/best_"): value for name, value in of_best.items()}
 
 
 def _mean_loss(state: TrainState) -> float:
     """Returns the mean loss since the last log line, and begins the next mean."""
-    mean = state.loss_sum.item() / (state.step - state.logged_step)
-    if not torch.isfinite(state.loss_sum):
-        raise NonFinite(
-            f"the loss became {mean} between steps {state.logged_step + 1} and {state.step}"
-        )
+    mean = state.setup.ranks.sum(state.loss_sum).item() / (state.step - state.logged_step)
+    if not math.isfinite(mean):
+        raise NonFinite(f"the loss became {mean}", state)
     state.loss_sum.zero_()
     state.logged_step = state.step
     return mean
@@ -140,55 +206,15 @@ def _mean_loss(state: TrainState) -> float:
 def _require_finite(state: TrainState) -> None:
     """Keeps a broken state from becoming a checkpoint."""
     if not state.is_finite():
-        raise NonFinite(
-            "the loss or a weight stopped being finite between steps "
-            f"{state.logged_step + 1} and {state.step}"
-        )
-
-
-def _evaluate(config: Config, setup: Setup, signals: Signals) -> dict[str, float] | None:
-    workers = config.data.workers
-    batches = eval_batches(setup.val_images, setup.val_transform, workers=workers)
-    return evaluate(
-        setup.model,
-        batches,
-        setup.normalize,
-        device=setup.device,
-        precision=setup.precision,
-        interrupted=lambda: signals.exit_code is not None,
-    )
-
-
-def _record(state: TrainState, setup: Setup, metrics: dict[str, float], tracker: Tracker) -> None:
-    """Logs an evaluation, and remembers the best."""
-    state.evaluated_step, state.last_top1 = state.step, metrics["val/top1"]
-    if metrics["val/top1"] > state.best_top1:
-        state.best_top1, state.best_step = metrics["val/top1"], state.step
-    clock = _clock(state, setup)
-    tracker.log(state.step, clock | metrics)
-    logger.info(
-        "epoch %d/%d  step %d  val/loss %.4f  val/top1 %.2f  best %.2f  %.0f s",
-        state.step // setup.steps_per_epoch,
-        setup.total_steps // setup.steps_per_epoch,
-        state.step,
-        metrics["val/loss"],
-        metrics["val/top1"],
-        state.best_top1,
-        clock["time_s"],
-    )
-
-
-def _clock(state: TrainState, setup: Setup) -> dict[str, float]:
-    return {
-        "epoch": round(state.step / setup.steps_per_epoch, 4),
-        "time_s": round(state.time_s(), 3),
-    }
+        raise NonFinite("the loss or a weight stopped being finite", state)
 
 
 def _weights(config: Config, state: TrainState, metrics: dict[str, float]) -> dict[str, Any]:
     """Returns what best.pt holds."""
+    ema = state.setup.ema
     return {
-        "model": state.model.state_dict(),
+        "model": state.setup.model.state_dict(),
+        **({} if ema is None else {"ema": ema.module.state_dict()}),
         "config": asdict(config),
         "step": state.step,
         "metrics": metrics,

@@ -9,15 +9,24 @@ from typing import Any
 
 import torch
 from torch import nn, optim
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from crate.config.errors import UserError
 from crate.config.schema import Config, pair
 from crate.config.target import call
 from crate.data import transforms
-from crate.data.loader import load_split, steps_per_epoch
+from crate.data.loader import batch_length, load_splits, mixed_seed, num_workers, steps_per_epoch
+from crate.data.mixing import Mixing, mixing
 from crate.model.weights import load_weights
 from crate.train.checkpoint import read
-from crate.train.device import resolve_device, resolve_precision, set_deterministic
+from crate.train.device import (
+    SINGLE,
+    loss_scaler,
+    resolve_device,
+    resolve_precision,
+    set_deterministic,
+)
+from crate.train.distributed import Ranks
 from crate.train.optimizer import build_optimizer
 from crate.train.schedule import Schedule
 
@@ -28,26 +37,36 @@ logger = logging.getLogger("crate")
 class Setup:
     """Everything that the loop calls."""
 
+    ranks: Ranks
     device: torch.device
     precision: str
     model: nn.Module
     optimizer: optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: nn.Module | None
     factor: Schedule
     normalize: nn.Module
-    train_images: Any
+    mixing: Mixing | None
+    splits: dict[str, Any]
     train_transform: Any
-    val_images: Any
-    val_transform: Any
+    eval_transform: Any
+    workers: int
+    batch_size: int
     steps_per_epoch: int
     total_steps: int
 
+    def batch_length(self, step: int) -> int:
+        """Returns the number of images in the global batch of `step`."""
+        return batch_length(len(self.splits["train"]), self.batch_size, step)
 
-def build(config: Config, decided: dict[str, str]) -> Setup:
+
+def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Setup:
     """Returns what trains `config`; `decided` holds what `auto` became when the run first started.
 
     Raises UserError for what cannot be built.
     """
-    device = resolve_device(config.device)
+    _check_ranks(config, ranks)
+    device = resolve_device(config.device, ranks)
     precision = decided.get("precision") or resolve_precision(config.precision, device)
     set_deterministic(config.deterministic)
     torch.manual_seed(config.seed)
@@ -56,24 +75,53 @@ def build(config: Config, decided: dict[str, str]) -> Setup:
         for note in load_weights_from(model, Path(config.init_from)):
             logger.info(note)
     data = config.data
-    train_images, val_images = load_split(data, "train"), load_split(data, "val")
-    per_epoch = steps_per_epoch(len(train_images), config.train.batch_size)
+    splits = load_splits(data)
+    per_epoch = steps_per_epoch(len(splits["train"]), config.train.batch_size)
     total_steps = config.train.epochs * per_epoch
     augment = call(config.augment, img_size=pair(data.img_size))
+    if not ranks.is_first:  # what a model draws while it trains differs from rank to rank
+        torch.manual_seed(mixed_seed(config.seed, ranks.rank))
     return Setup(
+        ranks=ranks,
         device=device,
         precision=precision,
         model=model,
         optimizer=build_optimizer(config.optimizer, model, config.train.decay_all),
+        scaler=loss_scaler(device, precision),
+        ema=_ema(model, config.train.ema),
         factor=call(config.schedule, total_steps=total_steps, steps_per_epoch=per_epoch),
         normalize=transforms.Normalize(data.mean, data.std).to(device),
-        train_images=train_images,
+        mixing=mixing(config.augment, data.num_classes, config.seed),
+        splits=splits,
         train_transform=transforms.training(data, augment),
-        val_images=val_images,
-        val_transform=transforms.evaluation(data),
+        eval_transform=transforms.evaluation(data),
+        workers=num_workers(data, ranks.local_size),
+        batch_size=config.train.batch_size,
         steps_per_epoch=per_epoch,
         total_steps=total_steps,
     )
+
+
+def _check_ranks(config: Config, ranks: Ranks) -> None:
+    if config.ranks is not None and config.ranks != ranks.size:
+        raise UserError(
+            f"ranks={config.ranks}, and {ranks.size} process(es) were started",
+            "as many processes as ranks",
+            f"torchrun --nproc_per_node={config.ranks} launch.py ... on one machine",
+        )
+    if config.train.batch_size < ranks.size:
+        raise UserError(
+            f"train.batch_size={config.train.batch_size} is less than the {ranks.size} ranks",
+            "an image or more for each",
+            f"train.batch_size={ranks.size}",
+        )
+
+
+def _ema(model: nn.Module, decay: float | None) -> nn.Module | None:
+    """Returns the running mean of a model's weights; its buffers are the model's."""
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
 def build_model(config: Config, device: torch.device) -> nn.Module:

@@ -8,59 +8,93 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor
 
 from crate.train.checkpoint import generator_states, set_generator_states
+from crate.train.setup import Setup
 
-COUNTERS = ("step", "evaluated_step", "best_step", "logged_step", "best_top1", "last_top1")
+SAVED = (
+    "step",
+    "evaluated_step",
+    "tested_step",
+    "best_step",
+    "logged_step",
+    "best_top1",
+    "last_top1",
+    "test",
+)
 
 
 @dataclass
 class TrainState:
     """Model, optimizer, counters and generators; a restored state is the same state.
 
-    `step` counts finished updates. `loss_sum` adds the losses since `logged_step` on the device,
-    so that they are read back only when logged.
+    `step` counts finished updates. `loss_sum` adds this rank's part of the losses since
+    `logged_step` on the device, so that they are read back only when logged.
     """
 
-    model: nn.Module
-    optimizer: optim.Optimizer
-    loss_sum: Tensor
+    setup: Setup
     step: int = 0
     evaluated_step: int = 0
+    tested_step: int = 0
     logged_step: int = 0
     best_top1: float = -math.inf
     best_step: int = 0
     last_top1: float = math.nan
     elapsed_s: float = 0.0
+    is_done: bool = False
+    test: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.loss_sum: Tensor = torch.zeros((), device=self.setup.device)
 
     def time_s(self) -> float:
         """Returns the seconds of training so far, over all resumes."""
         return self.elapsed_s + time.monotonic() - self._since
 
+    def note(self, metrics: dict[str, float]) -> None:
+        """Remembers an evaluation of this step, and the best one."""
+        self.evaluated_step, self.last_top1 = self.step, metrics["val/top1"]
+        if metrics["val/top1"] > self.best_top1:
+            self.best_top1, self.best_step = metrics["val/top1"], self.step
+
     def is_finite(self) -> bool:
-        """Tells whether the losses since the last log line and every weight are finite."""
-        values = [self.loss_sum, *(weight for weight in self.model.parameters())]
-        return all(bool(torch.isfinite(value).all()) for value in values)
+        """Tells whether every rank's losses since the last log line and every weight are finite."""
+        values = [self.loss_sum, *self.setup.model.parameters()]
+        broken = not all(bool(torch.isfinite(value).all()) for value in values)
+        return not self.setup.ranks.maximum(broken)[0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns tensors and plain values."""
+        """Returns tensors and plain values; every rank has to ask, and each gives its own part."""
+        own = {"loss_sum": self.loss_sum.cpu(), "generators": generator_states()}
         return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "loss_sum": self.loss_sum,
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            "ranks": self.setup.ranks.gather(own),
             "time_s": self.time_s(),
-            "generators": generator_states(),
-            **{name: getattr(self, name) for name in COUNTERS},
+            **{name: getattr(self, name) for name in SAVED},
         }
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
-        """Takes over what `state_dict` returned."""
-        self.model.load_state_dict(values["model"])
-        self.optimizer.load_state_dict(values["optimizer"])
-        self.loss_sum.copy_(values["loss_sum"])
-        for name in COUNTERS:
+        """Takes over what `state_dict` returned.
+
+        Saved by another number of ranks, the losses go to rank 0 and the generators, on which only
+        what a model of one's own draws depends, to the ranks that have them.
+        """
+        for name, part in self._parts().items():
+            part.load_state_dict(values[name])
+        for name in SAVED:
             setattr(self, name, values[name])
         self.elapsed_s, self._since = values["time_s"], time.monotonic()
-        set_generator_states(values["generators"])
+        ranks, saved = self.setup.ranks, values["ranks"]
+        if len(saved) == ranks.size:
+            self.loss_sum.copy_(saved[ranks.rank]["loss_sum"])
+        elif ranks.is_first:
+            self.loss_sum.copy_(sum(own["loss_sum"] for own in saved))
+        if ranks.rank < len(saved):
+            set_generator_states(saved[ranks.rank]["generators"])
+
+    def _parts(self) -> dict[str, Any]:
+        setup = self.setup
+        parts = {"model": setup.model, "optimizer": setup.optimizer, "scaler": setup.scaler}
+        return parts if setup.ema is None else parts | {"ema": setup.ema}

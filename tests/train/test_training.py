@@ -17,10 +17,10 @@ from crate.data.transforms import Normalize
 from crate.model import CRATE
 from crate.train.device import resolve_device, resolve_precision
 from crate.train.evaluate import evaluate
-from crate.train.loop import _backward
 from crate.train.optimizer import build_optimizer, parameter_groups, set_lr
 from crate.train.schedule import authors, cosine
 from crate.train.setup import build
+from crate.train.step import backward
 from tests.launching import TINY, launch, metrics, run_folder
 
 CPU = torch.device("cpu")
@@ -38,6 +38,11 @@ def batch(config, size=13):
     return images, torch.randint(0, 10, (size,), generator=draw)
 
 
+def loss_of(config, setup, images, labels):
+    """The loss of the batch at step 0, whose gradient is added to the model's."""
+    return backward(config.train, setup, setup.model, images, labels, step=0)
+
+
 def gradients(model):
     return [weight.grad.clone() for weight in model.parameters()]
 
@@ -46,21 +51,21 @@ def gradients(model):
 def test_accumulating_parts_of_uneven_size_gives_the_whole_batchs_gradient(composed, parts):
     config, setup = setup_of(composed, "train.batch_size=13")
     images, labels = batch(config)
-    whole = _backward(config, setup, images, labels)
+    whole = loss_of(config, setup, images, labels)
     expected = gradients(setup.model)
     setup.model.zero_grad()
     config.train.accumulation_steps = parts
-    assert torch.allclose(_backward(config, setup, images, labels), whole, atol=1e-6)
+    assert torch.allclose(loss_of(config, setup, images, labels), whole, atol=1e-6)
     for ours, theirs in zip(gradients(setup.model), expected, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
 def test_the_loss_is_torchs_cross_entropy_with_label_smoothing(composed):
-    config, setup = setup_of(composed, "train.label_smoothing=0.2")
+    config, setup = setup_of(composed, "train.label_smoothing=0.2", "train.batch_size=13")
     images, labels = batch(config)
     logits = setup.model(setup.normalize(images))
     expected = nn.CrossEntropyLoss(label_smoothing=0.2)(logits, labels)
-    assert torch.allclose(_backward(config, setup, images, labels), expected)
+    assert torch.allclose(loss_of(config, setup, images, labels), expected)
 
 
 def test_clipping_really_clips_and_null_is_off(tmp_path):
@@ -140,7 +145,7 @@ def test_evaluation_is_exact_whatever_the_batch(composed, batch_size):
     images = load_split(config.data, "val")
     found = evaluate(
         setup.model,
-        eval_batches(images, setup.val_transform, batch_size=batch_size, workers=0),
+        eval_batches(images, setup.eval_transform, batch_size=batch_size, workers=0),
         setup.normalize,
         device=CPU,
         precision="fp32",
@@ -149,21 +154,21 @@ def test_evaluation_is_exact_whatever_the_batch(composed, batch_size):
     loss = 0.0
     with torch.no_grad():
         for image, label in (images[index] for index in range(len(images))):
-            logits = setup.model(setup.normalize(setup.val_transform(image)[None]))[0]
+            logits = setup.model(setup.normalize(setup.eval_transform(image)[None]))[0]
             ranked = logits.argsort(descending=True).tolist()
             correct1 += ranked[0] == label
             correct5 += label in ranked[:5]
             loss += F.cross_entropy(logits.double(), torch.tensor(label)).item()
-    assert found["val/top1"] == 100 * correct1 / 360
-    assert found["val/top5"] == 100 * correct5 / 360
-    assert math.isclose(found["val/loss"], loss / 360, rel_tol=1e-6)
+    assert found["top1"] == 100 * correct1 / 360
+    assert found["top5"] == 100 * correct5 / 360
+    assert math.isclose(found["loss"], loss / 360, rel_tol=1e-6)
 
 
 def test_top5_of_two_classes_is_all_of_them():
     batches = [(torch.zeros(4, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))]
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
     found = evaluate(model, batches, Normalize([0.5], [0.5]), device=CPU, precision="fp32")
-    assert found["val/top5"] == 100.0
+    assert found["top5"] == 100.0
 
 
 def test_auto_precision_is_native_or_fp32():
@@ -185,10 +190,10 @@ def test_a_target_that_refuses_its_arguments_says_so(composed):
 def test_a_step_on_a_gpu_follows_the_cpus(composed):
     config, setup = setup_of(composed)
     images, labels = batch(config)
-    on_cpu = _backward(config, setup, images, labels)
+    on_cpu = loss_of(config, setup, images, labels)
     config = typed(composed(*TINY, "precision=fp32", "device=cuda"))
     assert torch.allclose(
-        _backward(config, build(config, {}), images, labels).cpu(), on_cpu, atol=1e-4
+        loss_of(config, build(config, {}), images, labels).cpu(), on_cpu, atol=1e-4
     )
 
 

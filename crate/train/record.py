@@ -1,0 +1,141 @@
+"""What a run writes down while it trains: metrics, status, bar and log. Rank 0 alone has one."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from crate.config.schema import Config
+from crate.progress import Bar
+from crate.runfolder import RunFolder
+from crate.tracking import Tracker
+from crate.train.setup import Setup
+from crate.train.state import TrainState
+
+logger = logging.getLogger("crate")
+
+
+class Silence:
+    """The record of every rank but the first: it takes everything and writes nothing."""
+
+    def __enter__(self) -> Silence:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def step(self, state: TrainState) -> None:
+        pass
+
+    def training(self, state: TrainState, metrics: dict[str, float]) -> None:
+        pass
+
+    def evaluation(self, state: TrainState, metrics: dict[str, float]) -> None:
+        pass
+
+    def test(self, state: TrainState, metrics: dict[str, float]) -> None:
+        pass
+
+    def saved(self, state: TrainState) -> None:
+        pass
+
+
+class Record(Silence):
+    """Writes to the run's folder, its tracker, the bar and the log."""
+
+    def __init__(
+        self,
+        config: Config,
+        setup: Setup,
+        state: TrainState,
+        folder: RunFolder,
+        signature: str,
+        tracker: Tracker,
+    ) -> None:
+        self.setup, self.folder, self.tracker = setup, folder, tracker
+        folder.cut_metrics(state.step)
+        tracker.start(folder, signature, asdict(config))
+        self._bar = Bar(state.step, setup.total_steps)
+        self._mark(state)
+
+    def __enter__(self) -> Record:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.__exit__(*exception)
+
+    def step(self, state: TrainState) -> None:
+        """Moves the bar."""
+        self._bar.update(state.step)
+
+    def training(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Logs what was measured since the last line, with the speed since then."""
+        seconds = time.monotonic() - self._marked_at
+        steps = range(self._marked_step, state.step)
+        images = sum(map(self.setup.batch_length, steps))
+        remaining_s = (self.setup.total_steps - state.step) * seconds / len(steps)
+        metrics = metrics | {
+            "images_per_s": round(images / seconds, 1),
+            "memory_gb": round(peak_memory_gb(self.setup.device), 3),
+            "remaining_s": round(remaining_s, 1),
+        }
+        self.tracker.log(state.step, self._clock(state) | metrics)
+        self._bar.update(
+            state.step,
+            f"loss {metrics['train/loss']:.3f}  |g| {metrics['train/grad_norm']:.2g}  "
+            f"{metrics['images_per_s']:.0f} images/s  {metrics['memory_gb']:.1f} GB",
+        )
+        self.folder.update_status(step=state.step)
+        self._mark(state)
+
+    def evaluation(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Logs an evaluation, and says it."""
+        clock = self._clock(state)
+        self.tracker.log(state.step, clock | metrics)
+        ema = f"  ema {metrics['val/ema_top1']:.2f}" if "val/ema_top1" in metrics else ""
+        logger.info(
+            "epoch %d/%d  step %d  val/loss %.4f  val/top1 %.2f  best %.2f%s  %.0f s",
+            state.step // self.setup.steps_per_epoch,
+            self.setup.total_steps // self.setup.steps_per_epoch,
+            state.step,
+            metrics["val/loss"],
+            metrics["val/top1"],
+            state.best_top1,
+            ema,
+            clock["time_s"],
+        )
+        self._mark(state)
+
+    def test(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Logs the last word, from the evaluation split."""
+        self.tracker.log(state.step, self._clock(state) | metrics)
+
+    def saved(self, state: TrainState) -> None:
+        """Notes a checkpoint."""
+        self.folder.update_status(step=state.step)
+        self._mark(state)
+
+    def _mark(self, state: TrainState) -> None:
+        """Begins a measurement of speed, which leaves evaluating and saving out."""
+        self._marked_step, self._marked_at = state.step, time.monotonic()
+
+    def _clock(self, state: TrainState) -> dict[str, Any]:
+        return {
+            "epoch": round(state.step / self.setup.steps_per_epoch, 4),
+            "time_s": round(state.time_s(), 3),
+        }
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Returns the most memory held so far: a GPU's by torch, else this process's (1e9 bytes)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
