@@ -45,7 +45,7 @@ def create(
     except Exception as error:  # each host of weights fails in its own way
         if not pretrained:
             raise
-        raise ValueError(f"{model_name}: no pretrained weights: {error}") from error
+        raise ValueError(f"{model_name}: its weights cannot be had: {error}") from error
 
 
 def check(

@@ -72,7 +72,7 @@ def test_what_the_user_gives_wins_where_the_model_can_do_it():
 
 def test_weights_that_cannot_be_had_are_said_in_words():
     check((1, 32, 32), 10, **kwargs("crate_tiny_patch16_224", patch_size=16, pretrained=True))
-    with pytest.raises(ValueError, match="no pretrained weights: .*no weights are hosted"):
+    with pytest.raises(ValueError, match="its weights cannot be had: No pretrained weights exist"):
         create(**kwargs("crate_tiny_patch16_224", pretrained=True))
 
 
