@@ -64,7 +64,8 @@ def check(
     images = f"{classes} classes of {channels} x {size[0]} x {size[1]} images"
     lines = [f"{name} does not fit {images}: {problem}"]
     if img_size in (size[0], size, tuple(size)):  # it follows the data's, which may be larger
-        larger = sorted({*LARGER_PX, get_pretrained_cfg(name).input_size[-1]})
+        known = get_pretrained_cfg(name)  # none for a name that timm keeps for old callers
+        larger = sorted({*LARGER_PX, *(known.input_size[-1:] if known else ())})
         fits = [
             side
             for side in larger
