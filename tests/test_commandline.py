@@ -67,6 +67,19 @@ BAD = {
     "word_alone": ("train", ["cannot read", "KEY=VALUE"]),
     "broken_interpolation": ("train.epochs=${data.epochs}", ["train.epochs", "data.epochs"]),
     "kwargs_of_a_built_in": ("+model.kwargs.width=3", ["model.kwargs"]),
+    "timm_without_a_name": ("model=timm", ["model.kwargs.model_name=VALUE"]),
+    "timm_name_unknown": (
+        "model=timm model.kwargs.model_name=resnet81",
+        ["did you mean resnet18?", "model.kwargs.model_name=resnet18"],
+    ),
+    "timm_kwarg_unknown": (
+        "model=timm model.kwargs.model_name=resnet18 +model.kwargs.drop_block=1",
+        ["resnet18 has no argument drop_block", "+model.kwargs.drop_block_rate=VALUE"],
+    ),
+    "timm_image_too_small": (
+        "model=timm model.kwargs.model_name=convnext_atto",
+        ["does not fit 10 classes of 1 x 16 x 16 images", "data.img_size=32"],
+    ),
     "own_target_unknown": ("--config-dir=TMP/own model=nowhere", ["no_such_module"]),
     "own_target_misspelt": (
         "--config-dir=TMP/own model=misspelt",

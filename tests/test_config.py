@@ -20,8 +20,10 @@ GROUPS = {
 
 
 def placed(cfg):
-    """Gives a data set of files a place and classes, as a launch does."""
+    """Gives a data set of files a place and classes, and model=timm a name, as a launch does."""
     OmegaConf.update(cfg, "data.num_classes", cfg.data.num_classes or 3)
+    if OmegaConf.is_missing(cfg.model.kwargs, "model_name"):  # model=timm, whose user names it
+        cfg.model.kwargs.model_name = "resnet10t"
     if "root" in cfg.data or OmegaConf.is_missing(cfg.data, "root"):
         cfg.data.root = "/somewhere"
     if cfg.task == "evaluate":
@@ -30,7 +32,7 @@ def placed(cfg):
 
 
 def test_the_walk_finds_every_file():
-    assert len(FILES) == 1 + sum(len(options) for options in GROUPS.values()) == 27
+    assert len(FILES) == 1 + sum(len(options) for options in GROUPS.values()) == 28
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name], ids=str)
@@ -59,8 +61,12 @@ def test_every_file_opens_with_what_it_is_and_its_command(file):
 def test_groups_compose_freely(composed, model, data, optimizer):
     cfg = placed(composed(f"model={model}", f"data={data}", f"optimizer={optimizer}"))
     config = typed(cfg)
-    assert config.model.img_size == config.data.img_size
-    assert config.model.patch_size == config.data.suggested.patch_size
+    if model == "timm":
+        assert config.model.kwargs["img_size"] == config.data.img_size
+        assert config.model.kwargs["num_classes"] == config.data.num_classes
+    else:
+        assert config.model.img_size == config.data.img_size
+        assert config.model.patch_size == config.data.suggested.patch_size
     assert config.train.epochs == config.data.suggested.epochs
 
 

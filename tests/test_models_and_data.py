@@ -14,7 +14,12 @@ from crate.run import prepare
 from crate.train.loop import _backward
 from crate.train.setup import build
 
-MODELS = sorted(file.stem for file in (CONF / "model").glob("*.yaml"))
+OWN = sorted(file.stem for file in (CONF / "model").glob("*.yaml") if file.stem != "timm")
+MODELS = [
+    *(f"model={name}" for name in OWN),
+    "model=timm model.kwargs.model_name=resnet10t",
+    "model=timm model.kwargs.model_name=vit_tiny_patch16_224 +model.kwargs.patch_size=4",
+]
 DATA = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -27,9 +32,15 @@ def overrides(data, roots):
     return [f"data.root={roots[data]}"] if data in roots else []
 
 
+def test_the_walk_finds_every_model():
+    assert {model.split()[0] for model in MODELS} == {
+        f"model={file.stem}" for file in (CONF / "model").glob("*.yaml")
+    }
+
+
 @pytest.mark.parametrize(("model", "data"), list(product(MODELS, DATA)))
 def test_every_model_trains_a_step_on_every_data_set(composed, roots, model, data):
-    cfg = composed(f"model={model}", f"data={data}", "device=cpu", *overrides(data, roots))
+    cfg = composed(*model.split(), f"data={data}", "device=cpu", *overrides(data, roots))
     config = prepare(cfg)
     setup = build(config, {})
     pairs = [setup.train_images[index] for index in (0, 1)]

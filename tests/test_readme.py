@@ -59,7 +59,8 @@ def test_a_command_of_the_readme_runs(command, finished, roots, tmp_path):
     if evaluates:
         words += ["data.img_size=32"] if "FILE" in command else []
     elif "--cfg" not in words and "--help" not in words:
-        words += SMALL if "mine" not in command else SMALL[1:]
+        own = "mine" in command or "model=timm" in words
+        words += SMALL[1:] if own else SMALL
     if "--help" not in words:
         words += [f"outputs={tmp_path / 'out'}", "device=cpu"]
     done = launch(*words, cwd=tmp_path)
@@ -92,7 +93,7 @@ def make_mine(folder):
 
 
 def test_the_commands_were_found():
-    assert len(COMMANDS) == 10, COMMANDS
+    assert len(COMMANDS) == 11, COMMANDS
 
 
 def test_the_python_example_runs():

@@ -9,7 +9,17 @@ from dataclasses import fields
 from typing import Any
 
 from crate.config.errors import UserError, nearest, shorten
-from crate.config.schema import Augment, Config, Data, Model, Optimizer, Schedule, Target, Tracker
+from crate.config.schema import (
+    Augment,
+    Config,
+    Data,
+    Model,
+    Optimizer,
+    Schedule,
+    Target,
+    Tracker,
+    pair,
+)
 
 # What the platform passes to a user's own target beside `kwargs`, as (positional, named).
 _PASSED: dict[type, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -71,7 +81,10 @@ def own_target_errors(config: Config) -> list[UserError]:
     for entry in fields(config):
         node = getattr(config, entry.name)
         if isinstance(node, Target) and is_own(node):
-            errors += _signature_errors(entry.name, node)
+            found = _signature_errors(entry.name, node)
+            if isinstance(node, Model) and not found:
+                found = _refusal(node, config.data)
+            errors += found
         elif isinstance(node, Target) and node.kwargs and not is_own(node):
             errors.append(
                 UserError(
@@ -104,4 +117,17 @@ def _signature_errors(group: str, node: Target) -> list[UserError]:
                 f"{group}.kwargs in your YAML file",
             )
         ]
+    return []
+
+
+def _refusal(node: Model, data: Data) -> list[UserError]:
+    """What a model's function says of its kwargs and the data in a `check` of its own, if any."""
+    target = locate(node._target_)
+    check = getattr(target, "check", None) if inspect.isfunction(target) else None
+    try:
+        if check is not None:
+            image_shape = (data.in_chans, *pair(data.img_size))
+            check(image_shape, data.num_classes, **node.kwargs)
+    except ValueError as error:
+        return [UserError(str(error))]
     return []

@@ -6,8 +6,13 @@ Tokens are rows here and columns in the papers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from timm.models import checkpoint
+from timm.models._features import feature_take_indices
+from torch import Tensor, fx, nn
 
 from crate.model.ista import ISTA
 from crate.model.mssa import MSSA
@@ -71,6 +76,7 @@ class CRATE(nn.Module):
         _check_counts(in_chans=in_chans, embed_dim=embed_dim, depth=depth, num_heads=num_heads)
         _check_step(step_size, sparsity)
         head_dim = _head_dim(embed_dim, num_heads, head_dim)
+        self.in_chans = in_chans
         self.embed_dim = self.num_features = self.head_hidden_size = embed_dim
         self.patch_embed = PatchEmbedding(img_size, patch_size, in_chans, embed_dim)
         num_tokens = self.num_prefix_tokens + self.patch_embed.num_patches
@@ -80,20 +86,88 @@ class CRATE(nn.Module):
         self.layers = nn.ModuleList(
             Layer(embed_dim, num_heads, head_dim, step_size, sparsity) for _ in range(depth)
         )
+        reduction = max(self.patch_embed.patch_size)
+        self.feature_info = [
+            {"module": f"layers.{i}", "num_chs": embed_dim, "reduction": reduction}
+            for i in range(depth)
+        ]
+        self.grad_checkpointing = False
         self.fc_norm = nn.LayerNorm(embed_dim)
         self.global_pool = _pool(global_pool)
         self.reset_classifier(num_classes)
 
-    def forward_features(self, images: Tensor, trace: Trace | None = None) -> Tensor:
-        """The last layer's tokens, before pooling: (B, C, H, W) -> (B, N, d)."""
+    def embed(self, images: Tensor) -> Tensor:
+        """Z^1, what the first layer reads: (B, C, H, W) -> (B, N, d)."""
         tokens = self.patch_embed(images)  # (B, N-1, d)
         cls_token = self.cls_token.expand(tokens.shape[0], -1, -1)  # (B, 1, d)
-        tokens = torch.cat([cls_token, tokens], dim=1) + self.pos_embed  # (B, N, d)
+        return torch.cat([cls_token, tokens], dim=1) + self.pos_embed  # (B, N, d)
+
+    def forward_features(self, images: Tensor, trace: Trace | None = None) -> Tensor:
+        """The last layer's tokens, before pooling: (B, C, H, W) -> (B, N, d)."""
+        if isinstance(trace, fx.Proxy):  # torch.fx passes a symbol for what nobody gave
+            trace = None
+        tokens = self.embed(images)  # (B, N, d)
         if trace is not None:
             trace.restart()
         for layer in self.layers:
-            tokens = layer(tokens, trace.new_layer() if trace is not None else None)
+            if trace is not None:  # which keeps what checkpointing would drop
+                tokens = layer(tokens, trace.new_layer())
+            else:
+                tokens = self._advance(layer, tokens)
         return tokens
+
+    def _advance(self, layer: Layer, tokens: Tensor) -> Tensor:
+        """Z^l -> Z^{l+1}, (B, N, d); with grad_checkpointing computed again in the backward."""
+        return checkpoint(layer, tokens) if self.grad_checkpointing else layer(tokens)
+
+    def forward_intermediates(
+        self,
+        images: Tensor,
+        indices: int | Sequence[int] | None = None,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """(`forward_features(images)`, the tokens after the layers `indices`), as in timm.
+
+        `indices`: the last n layers, those listed, or all. `norm`: through the norm before the
+        head. `stop_early`: no layer after the last one taken. Each intermediate is (B, d, h, w),
+        or with `output_fmt` "NLC" (B, N-1, d); with `return_prefix_tokens` it is a pair with CLS,
+        (B, 1, d). `intermediates_only`: the list alone.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise ValueError(f"output_fmt: given {output_fmt!r}, allowed NCHW or NLC")
+        take, last = feature_take_indices(len(self.layers), indices)
+        tokens, taken = self.embed(images), []
+        for i, layer in enumerate(self.layers[: last + 1] if stop_early else self.layers):
+            tokens = self._advance(layer, tokens)
+            if i in take:
+                taken.append(self.fc_norm(tokens) if norm else tokens)
+        prefixes = [each[:, : self.num_prefix_tokens] for each in taken]  # (B, 1, d)
+        features = [each[:, self.num_prefix_tokens :] for each in taken]  # (B, N-1, d)
+        if output_fmt == "NCHW":
+            grid = self.patch_embed.grid_size
+            features = [each.mT.unflatten(2, grid).contiguous() for each in features]
+        if return_prefix_tokens:
+            features = list(zip(features, prefixes, strict=True))
+        return features if intermediates_only else (tokens, features)
+
+    def prune_intermediate_layers(
+        self,
+        indices: int | Sequence[int] = 1,
+        prune_norm: bool = False,
+        prune_head: bool = True,
+    ) -> list[int]:
+        """Drop what the intermediates `indices` do not need; their numbers from the front."""
+        take, last = feature_take_indices(len(self.layers), indices)
+        self.layers = self.layers[: last + 1]
+        if prune_norm:
+            self.fc_norm = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0)
+        return take
 
     def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits, or with `pre_logits` the classifier's input: (B, N, d) -> (B, classes or d)."""
@@ -117,12 +191,22 @@ class CRATE(nn.Module):
             self.global_pool = _pool(global_pool)
         self.num_classes = num_classes
         self.head = nn.Linear(self.embed_dim, num_classes) if num_classes else nn.Identity()
-        self.head.to(self.fc_norm.weight).train(self.training)
+        self.head.to(self.cls_token).train(self.training)
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """The weights that timm's optimizers leave undecayed ([C] decays them)."""
         return {"pos_embed", "cls_token"}
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Patterns of weight names for timm's layer decay: the stem, then layer by layer."""
+        return {"stem": r"^cls_token|pos_embed|patch_embed", "blocks": r"^layers\.(\d+)"}
+
+    @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep of each layer its input alone, and compute the rest again in the backward."""
+        self.grad_checkpointing = enable
 
 
 def _pool(global_pool: str) -> str:

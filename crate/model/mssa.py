@@ -8,9 +8,28 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from timm.layers import use_fused_attn
+from torch import Tensor, fx, nn
 
 from crate.model.trace import LayerTrace
+
+
+class AttentionMap(nn.Module):
+    """softmax(w w^T / sqrt(p)) of projections w, each row a distribution.
+
+    A module without weights, so that timm's tools find the map where they look for it, as the
+    node `attn.softmax` or the module `attn_drop`.
+    """
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.attn_drop = nn.Identity()
+
+    def forward(self, projection: Tensor) -> Tensor:
+        """(B, K, N, p) -> (B, K, N, N)."""
+        scores = projection @ projection.transpose(-2, -1)  # (B, K, N, N)
+        return self.attn_drop((scores / self.head_dim**0.5).softmax(dim=-1))
 
 
 class MSSA(nn.Module):
@@ -23,13 +42,18 @@ class MSSA(nn.Module):
     - the scores are divided by sqrt(p), which eq. 11 does not do;
     - the heads come back through a free matrix with a bias, where eq. 12 ties it to [U_1 .. U_K];
       [P] appendix B.1 frees it because it trains better (70.8 against 63.3 % on ImageNet-1K).
+
+    `fused_attn` is timm's switch: False computes every map explicitly, for tools that look for it.
+    `timm.layers.set_fused_attn(False)` sets it for the models built after.
     """
 
     def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.head_dim = head_dim
+        self.fused_attn = use_fused_attn()
         self.subspaces = nn.Linear(dim, num_heads * head_dim, bias=False)
+        self.attn = AttentionMap(head_dim)
         # One head as wide as the stream has nothing to merge: [C] leaves the matrix out.
         merges = num_heads > 1 or head_dim != dim
         self.output = nn.Linear(num_heads * head_dim, dim) if merges else nn.Identity()
@@ -40,11 +64,6 @@ class MSSA(nn.Module):
         projection = projection.unflatten(-1, (self.num_heads, self.head_dim))  # (B, N, K, p)
         return projection.transpose(1, 2)  # (B, K, N, p)
 
-    def attention_map(self, projection: Tensor) -> Tensor:
-        """softmax(w w^T / sqrt(p)), each row a distribution: (B, K, N, p) -> (B, K, N, N)."""
-        scores = projection @ projection.transpose(-2, -1)  # (B, K, N, N)
-        return (scores / self.head_dim**0.5).softmax(dim=-1)
-
     def forward(self, tokens: Tensor, record: LayerTrace | None = None) -> Tensor:
         """The compressing update of the stream: (B, N, d) -> (B, N, d).
 
@@ -52,8 +71,8 @@ class MSSA(nn.Module):
         """
         w = self.project(tokens)  # (B, K, N, p)
         wants_map = record is not None and record.with_attention
-        if wants_map or _fused_is_slower(w):
-            attention = self.attention_map(w)  # (B, K, N, N)
+        if wants_map or not self.fused_attn or _fused_is_slower(w):
+            attention = self.attn(w)  # (B, K, N, N)
             heads = attention @ w  # (B, K, N, p)
         else:
             heads = F.scaled_dot_product_attention(w, w, w)  # (B, K, N, p)
@@ -66,4 +85,6 @@ class MSSA(nn.Module):
 
 def _fused_is_slower(projection: Tensor) -> bool:
     """Whether the explicit form wins: so it does on a CPU in bf16, whose fused backward is slow."""
+    if isinstance(projection, fx.Proxy):  # timm traces the model, before there is a device
+        return False
     return projection.device.type == "cpu" and projection.dtype == torch.bfloat16

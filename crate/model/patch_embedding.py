@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 Size = int | tuple[int, int]
 
 
+@register_notrace_module  # torch.fx would stumble over the check of the images' size
 class PatchEmbedding(nn.Module):
     """Turn images into tokens: LayerNorm(Linear(LayerNorm(patch))), as in [C].
 

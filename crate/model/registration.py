@@ -42,7 +42,10 @@ def _build(
         )
     if not given.get("drop_rate"):
         given.pop("drop_rate", None)  # timm's scripts pass 0.0 to every model; CRATE drops nothing
-    return build_model_with_cfg(CRATE, variant, pretrained, **(arguments | given))
+    features = {"out_indices": 3, "feature_cls": "getter"}  # of features_only=True, as timm's ViT
+    return build_model_with_cfg(
+        CRATE, variant, pretrained, feature_cfg=features, **(arguments | given)
+    )
 
 
 @register_model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
+
 from torch import nn, optim
 
 from crate.config.schema import Optimizer
@@ -21,13 +23,13 @@ def parameter_groups(model: nn.Module, weight_decay: float, decay_all: bool) -> 
 
     With `decay_all` every weight decays, as in the authors' script. Without it norms and biases
     do not (all weights of one dimension), nor what the model names in `no_weight_decay()`, which
-    are the CLS token and the positions.
+    are the CLS token and the positions (in some of timm's models a pattern such as pos_embed.*).
     """
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     if decay_all:
         return [{"params": [weight for _, weight in named], "weight_decay": weight_decay}]
     kept = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
-    free = {name for name, weight in named if weight.ndim <= 1 or name in kept}
+    free = {name for name, w in named if w.ndim <= 1 or any(fnmatch(name, k) for k in kept)}
     groups = [
         {"params": [w for n, w in named if n not in free], "weight_decay": weight_decay},
         {"params": [w for n, w in named if n in free], "weight_decay": 0.0},

@@ -1,0 +1,87 @@
+"""Any model of timm fits the data's images and classes, or is refused in words."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from timm.models import _builder
+from timm.optim import param_groups_weight_decay
+
+from crate.model import CRATE
+from crate.model.from_timm import check, create
+from crate.train.optimizer import parameter_groups
+
+# Convnets, of which img_size is no argument, and transformers that are built for one size.
+NAMES = ["resnet10t", "mobilenetv3_small_050", "vit_tiny_patch16_224", "levit_128s"]
+
+
+def kwargs(name, size=32, **more):
+    facts = {"model_name": name, "img_size": size, "in_chans": 1, "num_classes": 10}
+    return facts | more
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_is_timms_own_fitted_to_the_data(name, monkeypatch):
+    monkeypatch.setattr(_builder, "load_pretrained", lambda *_, **__: pytest.fail("downloads"))
+    check((1, 32, 32), 10, **kwargs(name, pretrained=False))
+    torch.manual_seed(0)
+    ours = create(**kwargs(name)).eval()
+    torch.manual_seed(0)
+    size = {"img_size": 32} if timm.get_pretrained_cfg_value(name, "fixed_input_size") else {}
+    theirs = timm.create_model(name, in_chans=1, num_classes=10, **size).eval()
+    x = torch.randn(2, 1, 32, 32)
+    assert type(ours) is type(theirs) and ours(x).shape == (2, 10)
+    assert torch.equal(ours(x), theirs(x))
+
+
+def test_crate_is_one_of_them_and_a_pair_is_a_size():
+    model = create(**kwargs("crate_tiny_patch16_224", [16, 32], patch_size=8, depth=1))
+    assert isinstance(model, CRATE) and model.patch_embed.grid_size == (2, 4)
+
+
+def test_what_the_meta_device_refuses_the_cpu_refuses_and_the_named_size_fits():
+    with pytest.raises(ValueError, match=r"does not fit.*\n.*\n  type:    data.img_size=32"):
+        check((1, 16, 16), 10, **kwargs("convnext_atto", 16))
+    with pytest.raises(RuntimeError):
+        create(**kwargs("convnext_atto", 16))(torch.zeros(2, 1, 16, 16))
+    assert create(**kwargs("convnext_atto"))(torch.zeros(2, 1, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (kwargs("resnet10t", num_classes=7), "it gives 1 x 7"),
+        (kwargs("resnet10t", in_chans=3), "does not fit"),
+        (kwargs("resnet10t", features_only=True), "it gives list"),
+        (kwargs("vit_tiny_patch16_224", 64), "Input height"),
+        (kwargs("resnet10tt"), "timm has no model resnet10tt; did you mean resnet10t?"),
+        (kwargs("resnet18.nothing"), "timm has no model resnet18.nothing"),
+        (kwargs("crate_tiny_patch16_224", sparsty=1), "allowed: sparsity, "),
+    ],
+)
+def test_what_cannot_train_is_refused(given, says):
+    with pytest.raises(ValueError) as refused:
+        check((1, 32, 32), 10, **given)
+    assert says in str(refused.value)
+
+
+def test_what_the_user_gives_wins_where_the_model_can_do_it():
+    check((1, 32, 32), 10, **kwargs("vit_tiny_patch16_224", 64, dynamic_img_size=True))
+
+
+def test_weights_that_cannot_be_had_are_said_in_words():
+    check((1, 32, 32), 10, **kwargs("crate_tiny_patch16_224", patch_size=16, pretrained=True))
+    with pytest.raises(ValueError, match="its weights cannot be had: No pretrained weights exist"):
+        create(**kwargs("crate_tiny_patch16_224", pretrained=True))
+
+
+def test_what_xcit_names_by_a_pattern_is_left_undecayed_as_timm_does():
+    model = create(**kwargs("xcit_nano_12_p16_224"))
+    theirs = param_groups_weight_decay(model, 0.1, no_weight_decay_list=model.no_weight_decay())
+    ours = parameter_groups(model, 0.1, decay_all=False)
+    found, expected = (
+        {id(w) for group in groups if not group["weight_decay"] for w in group["params"]}
+        for groups in (ours, theirs)
+    )
+    assert found == expected
