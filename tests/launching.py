@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,28 @@ def start(*arguments: str, cwd: Path = CHECKOUT, **environment: str) -> Process:
 def launch(*arguments: str, cwd: Path = CHECKOUT, **environment: str) -> Done:
     """Runs launch.py in a forked process to its end."""
     return start(*arguments, cwd=cwd, **environment).finish()
+
+
+def start_ranks(*arguments: str, size: int = 2) -> list[Process]:
+    """Starts launch.py as `size` ranks, with the environment that torchrun gives them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
+    return [
+        start(
+            *arguments,
+            **address,
+            RANK=str(rank),
+            WORLD_SIZE=str(size),
+            LOCAL_RANK=str(rank),
+            LOCAL_WORLD_SIZE=str(size),
+        )
+        for rank in range(size)
+    ]
+
+
+def launch_ranks(*arguments: str, size: int = 2) -> list[Done]:
+    """Runs launch.py as `size` ranks to their end."""
+    return [process.finish() for process in start_ranks(*arguments, size=size)]
 
 
 def run_folder(outputs: Path) -> Path | None:

@@ -155,7 +155,7 @@ def test_the_newest_keep_checkpoints_stay(tmp_path):
     for step in (5, 100, 20):
         checkpoints.save(step, {"step": step})
     assert [file.name for file in checkpoints.files()] == ["step-00000100.pt", "step-00000020.pt"]
-    assert checkpoints.newest()["step"] == 100
+    assert checkpoints.newest().name == "step-00000100.pt"
 
 
 def test_another_configurations_checkpoint_is_refused(tmp_path, caplog):

@@ -30,23 +30,23 @@ GOLDEN = {
 IDENTITY = set(
     """
     seed deterministic precision
-    train.epochs train.batch_size train.clip_norm train.label_smoothing train.decay_all
+    train.epochs train.batch_size train.clip_norm train.ema train.label_smoothing train.decay_all
     model._target_ model.kwargs model.img_size model.in_chans model.num_classes model.patch_size
     model.embed_dim model.depth model.num_heads model.global_pool model.head_dim model.step_size
     model.sparsity
     optimizer._target_ optimizer.kwargs optimizer.lr optimizer.weight_decay optimizer.betas
     optimizer.eps optimizer.momentum optimizer.nesterov
     data._target_ data.kwargs data.img_size data.in_chans data.num_classes data.mean data.std
-    data.crop_pct data.published
+    data.crop_pct data.val_fraction data.published
     schedule._target_ schedule.kwargs schedule.warmup_epochs
-    augment._target_ augment.kwargs augment.min_scale augment.flip_prob
+    augment._target_ augment.kwargs augment.mixup augment.cutmix augment.min_scale augment.flip_prob
     """.split()
 )
 NOT_IDENTITY = set(
     """
-    task device resume rerun other_code init_from checkpoint outputs
+    task device ranks resume rerun other_code init_from checkpoint outputs
     train.accumulation_steps train.log_every_steps train.checkpoint_every_steps
-    train.checkpoint_every_min train.keep
+    train.checkpoint_every_min train.keep train.profile
     model.allow_long
     data.root data.workers data.suggested.patch_size data.suggested.epochs
     data.suggested.batch_size data.suggested.warmup_epochs
@@ -125,14 +125,14 @@ def test_a_field_added_later_at_its_neutral_value_changes_no_hash(composed):
 
     @dataclass
     class Later(schema.Train):
-        ema: float | None = schema.option(None, "a field of the future", neutral=None)
+        later: float | None = schema.option(None, "a field of the future", neutral=None)
 
     config = typed(composed())
     before = signature(config)
     values = {entry.name: getattr(config.train, entry.name) for entry in fields(config.train)}
     config.train = Later(**values)
     assert signature(config) == before
-    config.train = Later(**values, ema=0.99)
+    config.train = Later(**values, later=0.99)
     assert signature(config) != before
 
 

@@ -23,7 +23,7 @@ def resolve_device(name: str, ranks: Ranks = SINGLE) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if ranks.size > 1 and name not in ("cpu", "cuda"):
         raise UserError(
-            f"device={name} cannot serve {ranks.size} ranks", "cuda, cpu", "device=auto"
+            f"device={name} is for one rank, not {ranks.size}", "cuda, cpu", "device=auto"
         )
     if ranks.launcher and name == "cuda":
         name = f"cuda:{ranks.local_rank}"

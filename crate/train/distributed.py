@@ -80,6 +80,9 @@ class Ranks:
             dist.destroy_process_group()
 
     def _join(self, device: str) -> None:
+        os.environ.setdefault(
+            "TORCH_CPP_LOG_LEVEL", "ERROR"
+        )  # DDP's advice against what `wrap` does
         import torch
         from torch import distributed as dist
 

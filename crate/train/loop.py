@@ -105,10 +105,13 @@ def train(
             stop, save, lost = ranks.maximum(
                 signals.exit_code or 0, signals.save or due, signals.lost
             )
-            signals.exit_code, signals.lost = stop or None, bool(lost)
+            if stop:  # never reset: a signal may have come since
+                signals.exit_code = stop
             if lost:
+                signals.lost = True
                 return state
             if state.is_done or stop or save:
+                signals.save = False  # before saving: another may come meanwhile
                 _require_finite(state)
                 values = state.state_dict() | {"config": asdict(config)}
                 saved = ranks.first(partial(checkpoints.save, state.step, values))
@@ -119,7 +122,6 @@ def train(
                         "the same command, which goes on from there",
                     )
                 record.saved(state)
-                signals.save = False
                 next_save = time.monotonic() + 60 * (
                     options.checkpoint_every_min if saved else RETRY_MIN
                 )
