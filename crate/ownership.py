@@ -52,8 +52,12 @@ class Ownership:
                 handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             except FileExistsError:
                 continue  # a rival was first; look again
-            with os.fdopen(handle, "w") as file:
-                file.write(json.dumps(record))
+            try:
+                with os.fdopen(handle, "w") as file:
+                    file.write(json.dumps(record))
+            except OSError:  # a full disk; an empty file would pass for an owner at work
+                path.unlink()
+                raise
             owners = _owners(folder)
             if max(number for number, _ in owners) != newest + 1:
                 path.unlink()

@@ -20,6 +20,13 @@ class _ConsoleHandler(logging.Handler):
         console.print(self.format(record), style=style, markup=False)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk keeps short, where logging would print a traceback for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 def say_on_console(speaks: bool) -> None:
     """Sends what the package says to the console; of several ranks only one speaks."""
     logger.setLevel(logging.INFO)
@@ -32,7 +39,7 @@ def say_on_console(speaks: bool) -> None:
 
 def say_in_file(path: Path) -> logging.Handler:
     """Sends what the package says to a file too; returns the handler, for the caller to remove."""
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger.addHandler(handler)
     return handler

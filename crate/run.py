@@ -5,6 +5,7 @@ Imports torch only once it is known that there is something to do.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import sys
@@ -27,6 +28,7 @@ from crate.tracking import Jsonl, Tracker, Trackers
 from crate.train.distributed import Ranks
 
 Choices = dict[str, str]
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Lost(UserError):
@@ -46,7 +48,14 @@ def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None
         return evaluate_checkpoint(cfg, overrides, ranks)
     config = prepare(cfg)
     with ranks.joined(config.device):
-        return Run(config, choices, overrides, ranks).start()
+        try:
+            return Run(config, choices, overrides, ranks).start()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise UserError(
+                f"the disk of {config.outputs} is full", "a disk with room", "outputs=FOLDER"
+            ) from error
 
 
 def prepare(cfg: DictConfig) -> Config:
@@ -172,6 +181,8 @@ class Run:
             folder.update_status(state="failed", reason=str(error))
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             folder.update_status(state="failed", reason=f"{type(error).__name__}: {error}")
             logger.exception("failed")
             sys.exit(1)
