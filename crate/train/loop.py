@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from crate.config.schema import Config
 from crate.data.loader import eval_batches, train_batches
 from crate.progress import Bar
+from crate.provenance import redact
 from crate.runfolder import RunFolder
 from crate.tracking import Tracker
 from crate.train.checkpoint import Checkpoints
@@ -50,7 +51,8 @@ def train(
         state.load_state_dict(saved)
         logger.info("going on at step %d of %d", state.step, setup.total_steps)
     folder.cut_metrics(state.step)
-    tracker.start(folder, signature, asdict(config))
+    resolved = redact(asdict(config))  # as it is stored and tracked
+    tracker.start(folder, signature, resolved)
     batches = train_batches(
         setup.train_images,
         setup.train_transform,
@@ -71,7 +73,7 @@ def train(
                 if metrics is not None:  # None: a signal came first; the resumed run evaluates
                     _record(state, setup, metrics, tracker)
                     if state.best_step == state.step:
-                        checkpoints.save_best(_weights(config, state, metrics))
+                        checkpoints.save_best(_weights(resolved, state, metrics))
 
             due = time.monotonic() >= next_save or (
                 options.checkpoint_every_steps
@@ -81,7 +83,7 @@ def train(
             done = state.step == setup.total_steps
             if due or done or signals.save or signals.exit_code is not None:
                 _require_finite(state)
-                checkpoints.save(state.step, state.state_dict() | {"config": asdict(config)})
+                checkpoints.save(state.step, state.state_dict() | {"config": resolved})
                 folder.update_status(step=state.step)
                 signals.save = False
                 next_save = time.monotonic() + 60 * options.checkpoint_every_min
@@ -185,11 +187,13 @@ def _clock(state: TrainState, setup: Setup) -> dict[str, float]:
     }
 
 
-def _weights(config: Config, state: TrainState, metrics: dict[str, float]) -> dict[str, Any]:
+def _weights(
+    resolved: dict[str, Any], state: TrainState, metrics: dict[str, float]
+) -> dict[str, Any]:
     """Returns what best.pt holds."""
     return {
         "model": state.model.state_dict(),
-        "config": asdict(config),
+        "config": resolved,
         "step": state.step,
         "metrics": metrics,
     }

@@ -1,0 +1,132 @@
+"""The process that talks to wandb; started and fed by `crate.tracking.wandb`.
+
+It reads a line of JSON and answers with one, {} or {level: what to say}: first how to start, then
+{"log": row} for each row and {"finish": state}. Where the lines just end, the run was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from typing import IO, Any
+
+PROBE_S = 2
+
+
+def main() -> None:
+    """Logs what it is told to; ends when the lines end."""
+    # A scheduler signals every process of a job; the run decides when it ends, and says so.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    lines, answers = _take_pipes()
+
+    def answer(said: dict[str, str]) -> None:
+        answers.write(json.dumps(said).encode() + b"\n")
+        answers.flush()
+
+    run, said = begin(**json.loads(next(lines)))
+    answer(said)
+    state = "killed"
+    for line in lines:
+        message = json.loads(line)
+        if "finish" in message:
+            state = message["finish"]
+            break
+        run.log(message["log"])
+        answer({})
+    said = end(run, state)
+    if state != "killed":
+        answer(said)
+
+
+def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str]]:
+    """Returns a wandb run, offline where none is to be had online, and what to say of it."""
+    import wandb
+
+    settings = wandb.Settings(
+        init_timeout=limit_s,
+        finish_timeout=limit_s,
+        finish_timeout_raises=True,
+        silent=True,
+        # Nothing but metrics and configuration: no output, code, diff, machine or package list.
+        console="off",
+        save_code=False,
+        disable_code=True,
+        disable_git=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+    )
+    options |= {"settings": settings, "resume": "allow"}
+    mode, why = decide(mode, wandb.setup().settings)
+    try:
+        run = wandb.init(mode=mode, **options)
+        said = {"INFO": f"{mode} as run {run.id}, {why}"}
+    except Exception as error:
+        if mode != "online":
+            raise
+        wandb.teardown()  # its service still holds the run's id
+        run = wandb.init(mode="offline", **options)
+        said = {"WARNING": f"offline as run {run.id}, online failed: {_first_line(error)}"}
+    run.define_metric("step")
+    run.define_metric("*", step_metric="step")
+    return run, said
+
+
+def decide(mode: str, settings: Any) -> tuple[str, str]:
+    """Returns online, offline or what WANDB_MODE says, and why."""
+    if mode != "auto":
+        return mode, f"as tracker.mode={mode} says"
+    if asked := os.environ.get("WANDB_MODE"):
+        return asked, f"as WANDB_MODE={asked} says"
+    from wandb.sdk.lib.wbauth import read_netrc_auth
+
+    url = settings.base_url
+    if not (settings.api_key or settings.identity_token_file or read_netrc_auth(host=url)):
+        return "offline", f"no API key for {url}; to have one, type: wandb login"
+    if not _answers(url):
+        return "offline", f"no answer from {url} within {PROBE_S} s"
+    return "online", f"{url} answers"
+
+
+def end(run: Any, state: str) -> dict[str, str]:
+    """Closes the run; returns what to say of it."""
+    folder = run.settings.sync_dir
+    try:
+        run.finish(exit_code=0 if state == "finished" else 1)
+    except Exception as error:
+        reason = _first_line(error)
+        return {"WARNING": f"not all was uploaded ({reason}); to upload: wandb sync {folder}"}
+    return {"INFO": f"to upload: wandb sync {folder}"} if run.settings._offline else {}
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=PROBE_S).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Returns stdin and stdout, out of the reach of what else this process prints or starts."""
+    lines, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(sys.stderr.fileno(), 1)
+    return lines, answers
+
+
+if __name__ == "__main__":
+    main()
