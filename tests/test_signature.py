@@ -72,7 +72,7 @@ def changed(value):
     if isinstance(value, int | float):
         return value + 1
     if isinstance(value, list):
-        return [changed(value[0]), *value[1:]]
+        return [changed(value[0]), *value[1:]] if value else ["another"]
     if isinstance(value, dict):
         return {"another": 1}
     return "another" if value is None else f"{value}_"

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from crate.config.check import CHECKOUT
+from crate.provenance import redact
 from crate.runfolder import RunFolder
 from crate.tracking.base import Tracker
 
@@ -43,6 +44,8 @@ class Wandb(Tracker):
         options = self.options
         again = len(list(folder.path.parent.glob(f"*-{signature}-old-*")))
         first = {
+            "parent": os.getpid(),
+            "rows": folder.read_metrics(),  # of a resumed run, up to its checkpoint
             "dir": str(folder.path),
             "id": f"{signature}-{again}" if again else signature,  # rerun: not into the old curve
             "project": options["project"],
@@ -66,7 +69,7 @@ class Wandb(Tracker):
                 env={"WANDB_ERROR_REPORTING": "false"} | os.environ,
                 start_new_session=True,
             )
-        self.thread = threading.Thread(target=self._feed, args=(first,), daemon=True)
+        self.thread = threading.Thread(target=self._feed, args=(redact(first),), daemon=True)
         self.thread.start()
 
     def log(self, step: int, metrics: dict[str, float]) -> None:

@@ -1,20 +1,23 @@
 """The process that talks to wandb; started and fed by `crate.tracking.wandb`.
 
 It reads a line of JSON and answers with one, {} or {level: what to say}: first how to start, then
-{"log": row} for each row and {"finish": state}. Where the lines just end, the run was killed.
+{"log": row} for each row and {"finish": state}. Where the run is gone before that, it was killed.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import IO, Any
 
 PROBE_S = 2
+WATCH_S = 0.5
 
 
 def main() -> None:
@@ -22,25 +25,37 @@ def main() -> None:
     # A scheduler signals every process of a job; the run decides when it ends, and says so.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    lines, answers = _take_pipes()
+    pipe, answers = _take_pipes()
 
     def answer(said: dict[str, str]) -> None:
         answers.write(json.dumps(said).encode() + b"\n")
         answers.flush()
 
-    run, said = begin(**json.loads(next(lines)))
+    first = json.loads(pipe.readline())
+    parent, rows = first.pop("parent"), first.pop("rows")
+    run, said = begin(**first)
+    for row in rows[run.starting_step :]:  # what wandb does not have yet
+        run.log(row)
     answer(said)
-    state = "killed"
-    for line in lines:
-        message = json.loads(line)
+    for message in messages(pipe, parent):
         if "finish" in message:
-            state = message["finish"]
-            break
+            answer(end(run, message["finish"]))
+            return
         run.log(message["log"])
         answer({})
-    said = end(run, state)
-    if state != "killed":
-        answer(said)
+    end(run, "killed")
+
+
+def messages(pipe: IO[bytes], parent: int) -> Iterator[dict[str, Any]]:
+    """Yields what comes through the pipe while the run's process is there.
+
+    The pipe alone does not tell: the run's loader processes hold it open for a while.
+    """
+    while os.getppid() == parent:
+        if select.select([pipe], [], [], WATCH_S)[0]:
+            if not (line := pipe.readline()):
+                return
+            yield json.loads(line)
 
 
 def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str]]:
@@ -121,11 +136,11 @@ def _first_line(error: Exception) -> str:
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
     """Returns stdin and stdout, out of the reach of what else this process prints or starts."""
-    lines, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    pipe, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(sys.stderr.fileno(), 1)
-    return lines, answers
+    return pipe, answers
 
 
 if __name__ == "__main__":
