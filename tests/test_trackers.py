@@ -15,7 +15,7 @@ import pytest
 from crate.config.check import typed
 from crate.config.errors import UserError
 from crate.runfolder import read_json
-from tests.launching import TINY, launch, run_folder, start, status, wait_for_step
+from tests.launching import TINY, Process, command, launch, run_folder, start, status, wait_for_step
 from tests.wandb_server import KEY, Server
 
 RUN = (*TINY, "train.epochs=1", "train.log_every_steps=1", "schedule.warmup_epochs=0")
@@ -35,12 +35,17 @@ def said(folder: Path) -> str:
     return (folder / "log").read_text()
 
 
+def says(outputs: Path, words: str) -> bool:
+    folder = run_folder(outputs)
+    return folder is not None and (folder / "log").exists() and words in said(folder)
+
+
 def sync(folder: Path, server: Server) -> None:
     """Uploads a run's offline files, read by wandb itself."""
     runs = sorted(map(str, folder.glob("wandb/offline-run-*")))
-    command = [str(Path(sys.executable).with_name("wandb")), "sync", *runs]
+    words = [str(Path(sys.executable).with_name("wandb")), "sync", *runs]
     environment = os.environ | server.environment
-    subprocess.run(command, check=True, capture_output=True, timeout=60, env=environment)
+    subprocess.run(words, check=True, capture_output=True, timeout=60, env=environment)
 
 
 def killed_and_resumed(outputs: Path, *arguments: str, **environment: str) -> Path:
@@ -122,14 +127,65 @@ def test_left_to_choose_it_goes_offline_where_no_server_answers(tmp_path):
 
 
 def test_a_server_that_dies_costs_a_run_nothing(tmp_path):
-    words = (*WANDB, "train.epochs=8", f"outputs={tmp_path}")
-    with Server(dies_at_rows=1) as server:
+    words = (*WANDB, "train.epochs=4", f"outputs={tmp_path}")
+    with Server("dies") as server:
         begun = time.monotonic()
         assert launch(*words, **server.environment).returncode == 0
         assert time.monotonic() - begun < 60 and server.behaviour == "dead"
     folder = run_folder(tmp_path)
-    assert len(metrics(folder)) == 8 * 24 and status(folder)["state"] == "finished"
+    assert len(metrics(folder)) == 4 * 24 and status(folder)["state"] == "finished"
     assert "not all was uploaded" in said(folder) and "wandb sync" in said(folder)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGSTOP, "not done after 2 s"), (signal.SIGKILL, "ended, see")]
+)
+def test_a_wandb_process_that_stalls_or_dies_costs_a_run_nothing(number, words, tmp_path):
+    options = (*WANDB, "train.epochs=4", "tracker.finish_timeout_s=2", f"outputs={tmp_path}")
+    process, children = started_offline(tmp_path, *options)
+    os.kill(children[0], number)
+    assert process.finish(60).returncode == 0
+    folder = run_folder(tmp_path)
+    assert len(metrics(folder)) == 4 * 24 and status(folder)["state"] == "finished"
+    assert words in said(folder) and "of 96 rows dropped" in said(folder)
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < until, "a process of wandb was left behind"
+        time.sleep(0.05)
+
+
+def started_offline(outputs: Path, *words: str) -> tuple[Process, list[int]]:
+    """Returns a run that wandb takes rows from, and the two processes of wandb."""
+    process = start(*words, **NO_KEY)
+    while process.is_running() and not says(outputs, "offline as run"):
+        time.sleep(0.01)
+    children = wandb_processes(process.pid)
+    assert len(children) == 2  # ours, and wandb's own below it
+    return process, children
+
+
+def wandb_processes(pid: int) -> list[int]:
+    """Returns the processes of wandb below that of a run, the upper one first."""
+    found = []
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        if b"wandb" in Path(f"/proc/{child}/cmdline").read_bytes():
+            found += [child, *wandb_processes(child)]
+    return found
+
+
+def test_ctrl_c_stops_the_run_and_leaves_wandb_to_it(tmp_path):
+    words = command(*WANDB, "train.epochs=200", f"outputs={tmp_path}")
+    # As in a terminal: Ctrl-C goes to all processes of the group.
+    process = subprocess.Popen(words, start_new_session=True, env=os.environ | NO_KEY)
+    while process.poll() is None and not says(tmp_path, "offline as run"):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    folder = run_folder(tmp_path)
+    assert "rows dropped" not in said(folder)
+    with Server() as server:
+        sync(folder, server)
+        assert server.rows(identity(folder)) == metrics(folder)
 
 
 def test_an_api_key_is_in_no_file_of_a_run(tmp_path):

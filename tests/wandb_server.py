@@ -13,14 +13,14 @@ class Server(ThreadingHTTPServer):
     """Keeps what it receives: `runs` by id, with the lines of `history` by their offset.
 
     `behaviour` is "good", "hangs" (takes requests and never answers), "fails" (answers 500) or
-    "dead", which a good one becomes once it has `dies_at_rows` rows.
+    "dies": good until a run that began sends the first of its metrics, and "dead" from then on.
     """
 
     daemon_threads = True
 
-    def __init__(self, behaviour: str = "good", dies_at_rows: int | None = None) -> None:
+    def __init__(self, behaviour: str = "good") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.behaviour, self.dies_at_rows = behaviour, dies_at_rows
+        self.behaviour = behaviour
         self.runs: dict[str, dict] = {}
         self.history: dict[str, dict[int, dict]] = {}
         self.ended = threading.Event()
@@ -29,11 +29,7 @@ class Server(ThreadingHTTPServer):
     @property
     def environment(self) -> dict[str, str]:
         host, port = self.server_address
-        return {
-            "WANDB_BASE_URL": f"http://{host}:{port}",
-            "WANDB_API_KEY": KEY,
-            "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.2",  # seconds, else 15
-        }
+        return {"WANDB_BASE_URL": f"http://{host}:{port}", "WANDB_API_KEY": KEY}
 
     def __enter__(self) -> Server:
         return self
@@ -101,7 +97,7 @@ class Server(ThreadingHTTPServer):
         lines = self.history.setdefault(run, {})
         for number, line in enumerate(piece["content"], piece["offset"]):
             lines[number] = json.loads(line)
-        if self.dies_at_rows is not None and len(lines) >= self.dies_at_rows:
+        if self.behaviour == "dies":
             self.behaviour = "dead"
             threading.Thread(target=self.stop).start()
 
