@@ -27,7 +27,8 @@ def cross_field_errors(config: Config) -> list[UserError]:
         errors += _token_errors(config.model) + _head_errors(config.model)
         errors += _mismatch_errors(config.model, config.data)
     errors += _channel_errors(config.data) + _schedule_errors(config)
-    errors += _tracker_errors(config.tracker)
+    if config.task == "train":
+        errors += _tracker_errors(config.tracker)
     if config.train.accumulation_steps > config.train.batch_size:
         errors.append(
             UserError(

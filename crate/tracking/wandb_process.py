@@ -6,6 +6,7 @@ It reads a line of JSON and answers with one, {} or {level: what to say}: first 
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import select
@@ -111,13 +112,12 @@ def decide(mode: str, settings: Any) -> tuple[str, str]:
 
 def end(run: Any, state: str) -> dict[str, str]:
     """Closes the run; returns what to say of it."""
-    folder = run.settings.sync_dir
+    upload = f"wandb sync --include-online {run.settings.sync_dir}"  # without: skipped in silence
     try:
         run.finish(exit_code=0 if state == "finished" else 1)
     except Exception as error:
-        reason = _first_line(error)
-        return {"WARNING": f"not all was uploaded ({reason}); to upload: wandb sync {folder}"}
-    return {"INFO": f"to upload: wandb sync {folder}"} if run.settings._offline else {}
+        return {"WARNING": f"not all was uploaded ({_first_line(error)}); type: {upload}"}
+    return {"INFO": f"to upload it, type: {upload}"} if run.settings._offline else {}
 
 
 def _answers(url: str) -> bool:
@@ -125,7 +125,7 @@ def _answers(url: str) -> bool:
         urllib.request.urlopen(url, timeout=PROBE_S).close()
     except urllib.error.HTTPError as error:
         return error.code < 500
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     return True
 
