@@ -30,7 +30,7 @@ def placed(cfg):
 
 
 def test_the_walk_finds_every_file():
-    assert len(FILES) == 1 + sum(len(options) for options in GROUPS.values()) == 27
+    assert len(FILES) == 1 + sum(len(options) for options in GROUPS.values()) == 29
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name], ids=str)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from crate.config.check import typed
+from crate import provenance
+from crate.config.check import CHECKOUT, typed
 from crate.config.errors import UserError
 from crate.runfolder import read_json
 from tests.launching import TINY, Process, command, launch, run_folder, start, status, wait_for_step
@@ -45,7 +46,8 @@ def sync(folder: Path, server: Server) -> None:
     words = said(folder).rsplit("type: wandb ", 1)[1].splitlines()[0].split()
     wandb = str(Path(sys.executable).with_name("wandb"))
     environment = os.environ | server.environment
-    subprocess.run([wandb, *words], check=True, capture_output=True, timeout=60, env=environment)
+    words = [wandb, *words]
+    subprocess.run(words, check=True, capture_output=True, cwd=folder, env=environment)
 
 
 def killed_and_resumed(outputs: Path, *arguments: str, **environment: str) -> Path:
@@ -55,7 +57,7 @@ def killed_and_resumed(outputs: Path, *arguments: str, **environment: str) -> Pa
     wait_for_step(process, outputs, 15)
     process.send_signal(signal.SIGKILL)
     assert process.finish().returncode == -signal.SIGKILL
-    assert launch(*words, **environment).returncode == 0
+    assert launch(*words, "train.keep=3", **environment).returncode == 0
     assert "going on at step 10" in said(run_folder(outputs))
     return run_folder(outputs)
 
@@ -86,6 +88,7 @@ def test_online_the_server_has_the_run_and_its_rows(tmp_path):
     assert run["tags"] == ["digits", "first"] and run["project"] == "crate"
     assert f"{run['displayName']}-{identity(folder)}" == folder.name
     config = {key: entry["value"] for key, entry in json.loads(run["config"]).items()}
+    assert run["program"] == "launch.py" and not {"host", "repo", "commit"} & run.keys()
     assert config["model"]["embed_dim"] == 16 and config["swept"] == {"model.sparsity": 0.1}
 
 
@@ -93,6 +96,7 @@ def test_a_killed_run_goes_on_under_its_id(tmp_path):
     with Server() as server:
         folder = killed_and_resumed(tmp_path, *WANDB, **server.environment)
         assert set(server.runs) == {identity(folder)}
+        assert json.loads(server.runs[identity(folder)]["config"])["train"]["value"]["keep"] == 3
         latest = {(row["step"], "lr" in row): row for row in server.rows(identity(folder))}
     assert list(latest.values()) == metrics(folder)
 
@@ -204,6 +208,16 @@ def test_an_api_key_is_in_no_file_of_a_run(tmp_path):
         assert not [file for file in files if secret in file.read_bytes()]
         assert secret not in (done.stdout + done.stderr).encode()
     assert "tracker.group=<MY_SECRET>" in read_json(folder / "meta.json")["command"]
+
+
+def test_paths_and_short_words_are_no_secrets(monkeypatch):
+    monkeypatch.setenv("A_KEY", str(CHECKOUT))
+    monkeypatch.setenv("A_TOKEN", "short")
+    monkeypatch.setenv("MY_PASSWORD", "correct horse")
+    provenance._secrets.cache_clear()
+    values = [str(CHECKOUT), {"a": "short", "b": "a correct horse", "c": 3}]
+    assert provenance.redact(values) == [values[0], {"a": "short", "b": "a <MY_PASSWORD>", "c": 3}]
+    provenance._secrets.cache_clear()
 
 
 def test_tensorboard_reads_what_metrics_jsonl_holds(tmp_path):

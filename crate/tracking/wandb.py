@@ -79,7 +79,9 @@ class Wandb(Tracker):
         except queue.Full:
             if not self.full:
                 size = self.queue.maxsize
-                logger.warning("wandb: %d rows are waiting; rows are dropped from here on", size)
+                logger.warning(
+                    "wandb: %d rows are waiting; rows are dropped while that lasts", size
+                )
             self.full = True
 
     def finish(self, state: str) -> None:
@@ -112,7 +114,7 @@ class Wandb(Tracker):
     def _ask(self, message: dict[str, Any]) -> bool:
         """Sends one line and says what is answered; False where the process is gone."""
         try:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.write(json.dumps(message, default=str).encode() + b"\n")
             self.process.stdin.flush()
             answer = json.loads(self.process.stdout.readline())
         except (OSError, ValueError):  # no pipe to write to, or no line to read

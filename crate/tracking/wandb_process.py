@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import select
-import signal
 import sys
 import urllib.error
 import urllib.request
@@ -22,10 +21,7 @@ WATCH_S = 0.5
 
 
 def main() -> None:
-    """Logs what it is told to; ends when the lines end."""
-    # A scheduler signals every process of a job; the run decides when it ends, and says so.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    """Logs what it is told to, until the run ends or is gone."""
     pipe, answers = _take_pipes()
 
     def answer(said: dict[str, str]) -> None:
@@ -68,6 +64,7 @@ def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str
         finish_timeout=limit_s,
         finish_timeout_raises=True,
         silent=True,
+        program="launch.py",
         # Nothing but metrics and configuration: no output, code, diff, machine or package list.
         console="off",
         save_code=False,
