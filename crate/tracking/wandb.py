@@ -2,7 +2,8 @@
 
 The run never imports wandb. A thread feeds `crate.tracking.wandb_process`, line by line, from a
 bounded queue. That process is in a session of its own, so that Ctrl-C does not reach it; the hooks
-of wandb on signals, output and exit stay in there; one that does not end in time is killed.
+of wandb on signals, output and exit stay in there. Where it ends too early it is started once more
+and gets what metrics.jsonl holds; where it does not end in time it is killed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from typing import Any
 
 from crate.config.check import CHECKOUT
@@ -34,18 +34,13 @@ class Wandb(Tracker):
 
     def __init__(self, queue_size: int, finish_timeout_s: float, **options: Any) -> None:
         self.options, self.finish_timeout_s = options, finish_timeout_s
-        self.queue: queue.Queue[dict[str, Any]] = queue.Queue(queue_size)
-        self.logged = self.taken = 0
-        self.full = self.killed = False
+        self.queue: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue(queue_size)
+        self.full = self.killed = self.restarted = False
 
     def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
-        self.place = folder.path / "wandb"
-        self.place.mkdir(exist_ok=True)
-        options = self.options
+        options, self.folder = self.options, folder
         again = len(list(folder.path.parent.glob(f"*-{signature}-old-*")))
         first = {
-            "parent": os.getpid(),
-            "rows": folder.read_metrics(),  # of a resumed run, up to its checkpoint
             "dir": str(folder.path),
             "id": f"{signature}-{again}" if again else signature,  # rerun: not into the old curve
             "project": options["project"],
@@ -58,8 +53,48 @@ class Wandb(Tracker):
             "config": config | {"swept": options["swept"]},
             "limit_s": self.finish_timeout_s / 3,  # to start, to start offline instead, to upload
         }
-        with open(self.place / "process.log", "ab") as said:
-            self.process = subprocess.Popen(
+        self.first = redact(first)
+        # Counts of rows in metrics.jsonl: at the start, logged, taken by wandb.
+        self.begun = self.logged = self.taken = len(folder.read_metrics())
+        self.said = folder.path / "wandb" / "process.log"
+        self.said.parent.mkdir(exist_ok=True)
+        self.process = self._open()
+        self.thread = threading.Thread(target=self._feed, daemon=True)
+        self.thread.start()
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        message = {"log": {"step": step, **metrics}}
+        try:
+            self.queue.put_nowait((self.logged, message))
+        except queue.Full:
+            if not self.full:
+                many = f"{self.queue.maxsize} rows are waiting"
+                logger.warning("wandb: %s; rows are dropped while that lasts", many)
+            self.full = True
+        self.logged += 1
+
+    def finish(self, state: str) -> None:
+        """Waits for wandb, but not beyond `finish_timeout_s` or Ctrl-C; says what it missed."""
+        begun = time.monotonic()
+        last = (self.logged, {"finish": state})
+        try:
+            self.queue.put(last, timeout=self.finish_timeout_s)
+            self.thread.join(max(0.0, begun + self.finish_timeout_s - time.monotonic()))
+        except (queue.Full, KeyboardInterrupt):
+            pass
+        if self.thread.is_alive():
+            self.killed = True
+            self.process.kill()
+            logger.warning("wandb: not done after %.0f s and killed", time.monotonic() - begun)
+            self.queue.put(last)  # the thread, freed now, makes room for it
+            self.thread.join(1)
+        if dropped := self.logged - self.taken:
+            many = f"{dropped} of {self.logged - self.begun}"
+            logger.warning("wandb: %s rows dropped; metrics.jsonl has them all", many)
+
+    def _open(self) -> subprocess.Popen[bytes]:
+        with open(self.said, "ab") as said:
+            return subprocess.Popen(
                 [sys.executable, "-m", "crate.tracking.wandb_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -69,47 +104,31 @@ class Wandb(Tracker):
                 env={"WANDB_ERROR_REPORTING": "false"} | os.environ,
                 start_new_session=True,
             )
-        self.thread = threading.Thread(target=self._feed, args=(redact(first),), daemon=True)
-        self.thread.start()
 
-    def log(self, step: int, metrics: dict[str, float]) -> None:
-        self.logged += 1
-        try:
-            self.queue.put_nowait({"log": {"step": step, **metrics}})
-        except queue.Full:
-            if not self.full:
-                size = self.queue.maxsize
-                logger.warning(
-                    "wandb: %d rows are waiting; rows are dropped while that lasts", size
-                )
-            self.full = True
-
-    def finish(self, state: str) -> None:
-        """Waits for wandb for `finish_timeout_s` at most, and says how many rows it missed."""
-        end = time.monotonic() + self.finish_timeout_s
-        with suppress(queue.Full):
-            self.queue.put({"finish": state}, timeout=self.finish_timeout_s)
-        try:
-            self.process.wait(max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.killed = True
-            self.process.kill()
-            self.process.wait()
-            logger.warning("wandb: not done after %g s and killed", self.finish_timeout_s)
-            self.queue.put({"finish": state})  # the thread, freed now, makes room for it
-        self.thread.join(1)
-        if dropped := self.logged - self.taken:
-            logger.warning(
-                "wandb: %d of %d rows dropped; metrics.jsonl has them all", dropped, self.logged
-            )
-
-    def _feed(self, message: dict[str, Any]) -> None:
-        """Hands over the first message, then the queue's until the last; the thread's work."""
-        alive = self._ask(message)
-        while "finish" not in message:
-            message = self.queue.get()
-            alive = alive and self._ask(message)  # the rest is taken out of the queue all the same
+    def _feed(self) -> None:
+        """Hands over what is in the queue until the last message; the thread's work."""
+        alive, message = self._begin(self.begun), {}
+        while "finish" not in message:  # where wandb is gone, the rest is taken out all the same
+            position, message = self.queue.get()
+            if alive and not self._ask(message):
+                alive = self._begin_again(position) and self._ask(message)
             self.taken += alive and "log" in message
+        self.process.wait()
+
+    def _begin(self, position: int) -> bool:
+        """Hands over the start and the rows before `position` of metrics.jsonl."""
+        rows = self.folder.read_metrics()[:position]
+        return self._ask(self.first | {"parent": os.getpid(), "rows": rows})
+
+    def _begin_again(self, position: int) -> bool:
+        if self.restarted or self.killed:
+            return False
+        self.restarted = True
+        self.process.wait()
+        self.process = self._open()
+        if begun := self._begin(position):
+            self.taken = position
+        return begun
 
     def _ask(self, message: dict[str, Any]) -> bool:
         """Sends one line and says what is answered; False where the process is gone."""
@@ -119,8 +138,7 @@ class Wandb(Tracker):
             answer = json.loads(self.process.stdout.readline())
         except (OSError, ValueError):  # no pipe to write to, or no line to read
             if not self.killed:
-                log = self.place / "process.log"
-                logger.warning("wandb: its process ended, see %s; the run goes on", log)
+                logger.warning("wandb: its process ended, see %s; the run goes on", self.said)
             return False
         for level, text in answer.items():
             logger.log(logging.getLevelNamesMapping()[level], "wandb: %s", text)

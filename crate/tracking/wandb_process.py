@@ -74,6 +74,7 @@ def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str
         x_disable_stats=True,
         x_disable_machine_info=True,
         x_save_requirements=False,
+        x_transaction_log_flush_interval=1,  # seconds of rows that a dying machine takes along
     )
     options |= {"settings": settings, "resume": "allow"}
     mode, why = decide(mode, wandb.setup().settings)
