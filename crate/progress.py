@@ -8,8 +8,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from crate.provenance import redact
+
 logger = logging.getLogger("crate")
 console = Console(soft_wrap=True, highlight=False)
+
+
+class _Formatter(logging.Formatter):
+    """Leaves secrets out of what is said."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 class _ConsoleHandler(logging.Handler):
@@ -34,13 +43,15 @@ def say_on_console(speaks: bool) -> None:
     if not speaks:
         logger.addHandler(logging.NullHandler())
     elif not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
-        logger.addHandler(_ConsoleHandler())
+        handler = _ConsoleHandler()
+        handler.setFormatter(_Formatter())
+        logger.addHandler(handler)
 
 
 def say_in_file(path: Path) -> logging.Handler:
     """Sends what the package says to a file too; returns the handler, for the caller to remove."""
     handler = _LogFile(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger.addHandler(handler)
     return handler
 

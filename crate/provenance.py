@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import netrc
 import os
 import platform
 import socket
 import subprocess
 import sys
+from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,31 @@ def describe() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
     }
+
+
+def redact(value: Any) -> Any:
+    """Returns a text, or nested lists and dicts of texts, with `<NAME>` for each secret in it."""
+    if isinstance(value, str):
+        for name, secret in _secrets():
+            value = value.replace(secret, f"<{name}>")
+        return value
+    if isinstance(value, dict):
+        return {key: redact(entry) for key, entry in value.items()}
+    return [redact(entry) for entry in value] if isinstance(value, list) else value
+
+
+@cache
+def _secrets() -> list[tuple[str, str]]:
+    """Returns the secrets of the environment and of ~/.netrc by name; paths are none."""
+    found = [
+        (name, value)
+        for name, value in os.environ.items()
+        if any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD"))
+    ]
+    with suppress(OSError, netrc.NetrcParseError):
+        hosts = netrc.netrc(os.environ.get("NETRC")).hosts
+        found += [(f"netrc {host}", password) for host, (_, _, password) in hosts.items()]
+    return [(name, value) for name, value in found if len(value) >= 8 and not Path(value).exists()]
 
 
 def _git(*arguments: str) -> str | None:

@@ -72,7 +72,7 @@ class Run:
         self.config, self.overrides, self.ranks = config, overrides, ranks
         init_hash = file_hash(Path(config.init_from)) if config.init_from else None
         self.signature = signature(config, facts.identity(config.data), init_hash)
-        self.label = label(config, choices, overrides)
+        self.label = label(config, choices, provenance.redact(overrides))
         self.fingerprint = provenance.fingerprint()
 
     def start(self) -> float | None:

@@ -9,6 +9,7 @@
         log                    what was said; grows
         curve.png              the training curve
         trace.json.gz          a profile, where train.profile asks for one
+        wandb/, tensorboard/   the tracker's own files
         checkpoints/           see crate/train/checkpoint.py
         owner-<n>.json         who runs it; see crate/ownership.py
 
@@ -30,6 +31,7 @@ from typing import IO, Any
 import yaml
 
 from crate.config.errors import UserError
+from crate.provenance import redact
 
 logger = logging.getLogger("crate")
 
@@ -49,9 +51,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes JSON values as a whole file."""
+    """Writes JSON values as a whole file, without the secrets that slipped into them."""
     with whole_file(path) as file:
-        file.write((json.dumps(values, indent=2) + "\n").encode())
+        file.write((json.dumps(redact(values), indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -136,11 +138,11 @@ class RunFolder:
                 logger.debug("status.json: %s", error.strerror)
 
     def freeze(self, config: dict[str, Any], overrides: list[str]) -> None:
-        """Writes the resolved configuration and what was typed."""
+        """Writes the resolved configuration and what was typed, without secrets."""
         with whole_file(self.path / "config.yaml") as file:
-            file.write(yaml.safe_dump(config, sort_keys=False).encode())
+            file.write(yaml.safe_dump(redact(config), sort_keys=False).encode())
         with whole_file(self.path / ".hydra" / "overrides.yaml") as file:
-            file.write(yaml.safe_dump(overrides).encode())
+            file.write(yaml.safe_dump(redact(overrides)).encode())
 
     def update_meta(self, **values: Any) -> None:
         """Changes some of meta.json."""

@@ -32,7 +32,7 @@ def placed(cfg):
 
 
 def test_the_walk_finds_every_file():
-    assert len(FILES) == 1 + sum(len(options) for options in GROUPS.values()) == 28
+    assert len(FILES) == 1 + sum(len(options) for options in GROUPS.values()) == 31
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name], ids=str)

@@ -50,7 +50,9 @@ NOT_IDENTITY = set(
     model.allow_long
     data.root data.workers data.suggested.patch_size data.suggested.epochs
     data.suggested.batch_size data.suggested.warmup_epochs
-    tracker._target_ tracker.kwargs
+    tracker._target_ tracker.kwargs tracker.project tracker.entity tracker.mode tracker.group
+    tracker.job_type tracker.tags tracker.name tracker.swept tracker.queue_size
+    tracker.finish_timeout_s
     """.split()
 )
 
@@ -70,7 +72,7 @@ def changed(value):
     if isinstance(value, int | float):
         return value + 1
     if isinstance(value, list):
-        return [changed(value[0]), *value[1:]]
+        return [changed(value[0]), *value[1:]] if value else ["another"]
     if isinstance(value, dict):
         return {"another": 1}
     return "another" if value is None else f"{value}_"

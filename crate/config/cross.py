@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from crate.config.errors import UserError
-from crate.config.schema import CRATE, Config, Cosine, Data, Transformer, pair
+from crate.config.schema import (
+    CRATE,
+    Config,
+    Cosine,
+    Data,
+    TensorBoard,
+    Tracker,
+    Transformer,
+    Wandb,
+    pair,
+)
 
 MAX_TOKENS = 4096
 
@@ -15,6 +27,8 @@ def cross_field_errors(config: Config) -> list[UserError]:
         errors += _token_errors(config.model) + _head_errors(config.model)
         errors += _mismatch_errors(config.model, config.data)
     errors += _channel_errors(config.data) + _schedule_errors(config)
+    if config.task == "train":
+        errors += _tracker_errors(config.tracker)
     if config.train.accumulation_steps > config.train.batch_size:
         errors.append(
             UserError(
@@ -140,5 +154,20 @@ def _schedule_errors(config: Config) -> list[UserError]:
             f"schedule.warmup_epochs={warmup:g} is more than train.epochs={epochs}",
             f"at most {epochs} epochs of warm-up",
             "schedule.warmup_epochs=0, or more train.epochs",
+        )
+    ]
+
+
+def _tracker_errors(tracker: Tracker) -> list[UserError]:
+    """A tracker's package has to be there before the run starts; it is not imported for that."""
+    package = {Wandb: "wandb", TensorBoard: "tensorboard"}.get(type(tracker))
+    found = find_spec(package) if package else None
+    if package is None or (found is not None and found.origin is not None):  # None: a mere folder
+        return []
+    return [
+        UserError(
+            f"tracker={package} needs the package {package}, which is not installed",
+            "tracker=none: metrics.jsonl is always written",
+            f"pip install {package}",
         )
     ]

@@ -15,6 +15,7 @@ from torch import nn
 from crate.config.errors import UserError
 from crate.config.schema import Config
 from crate.data.loader import eval_batches, train_batches
+from crate.provenance import redact
 from crate.runfolder import RunFolder
 from crate.tracking import Tracker
 from crate.train.checkpoint import Checkpoints, read
@@ -62,8 +63,9 @@ def train(
     if (file := ranks.first(checkpoints.newest)) is not None:
         state.load_state_dict(read(file))
         logger.info("going on at step %d of %d", state.step, setup.total_steps)
+    resolved = redact(asdict(config))  # as it is stored and tracked
     record = (
-        Record(config, setup, state, folder, signature, tracker) if ranks.is_first else Silence()
+        Record(resolved, setup, state, folder, signature, tracker) if ranks.is_first else Silence()
     )
     batches = train_batches(
         setup.splits["train"],
@@ -89,7 +91,7 @@ def train(
                     state.note(metrics)
                     record.evaluation(state, metrics)
                     if state.best_step == state.step and ranks.is_first:
-                        checkpoints.save_best(_weights(config, state, metrics))
+                        checkpoints.save_best(_weights(resolved, state, metrics))
             if _is_untested(state):
                 metrics = _test(setup, checkpoints, signals)
                 if metrics is not None:
@@ -113,7 +115,7 @@ def train(
             if state.is_done or stop or save:
                 signals.save = False  # before saving: another may come meanwhile
                 _require_finite(state)
-                values = state.state_dict() | {"config": asdict(config)}
+                values = state.state_dict() | {"config": resolved}
                 saved = ranks.first(partial(checkpoints.save, state.step, values))
                 if not saved and (state.is_done or stop):
                     raise UserError(
@@ -211,13 +213,15 @@ def _require_finite(state: TrainState) -> None:
         raise NonFinite("the loss or a weight stopped being finite", state)
 
 
-def _weights(config: Config, state: TrainState, metrics: dict[str, float]) -> dict[str, Any]:
+def _weights(
+    resolved: dict[str, Any], state: TrainState, metrics: dict[str, float]
+) -> dict[str, Any]:
     """Returns what best.pt holds."""
     ema = state.setup.ema
     return {
         "model": state.setup.model.state_dict(),
         **({} if ema is None else {"ema": ema.module.state_dict()}),
-        "config": asdict(config),
+        "config": resolved,
         "step": state.step,
         "metrics": metrics,
     }

@@ -6,12 +6,10 @@ import logging
 import resource
 import sys
 import time
-from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from crate.config.schema import Config
 from crate.progress import Bar
 from crate.runfolder import RunFolder
 from crate.tracking import Tracker
@@ -51,7 +49,7 @@ class Record(Silence):
 
     def __init__(
         self,
-        config: Config,
+        config: dict[str, Any],
         setup: Setup,
         state: TrainState,
         folder: RunFolder,
@@ -60,7 +58,7 @@ class Record(Silence):
     ) -> None:
         self.setup, self.folder, self.tracker = setup, folder, tracker
         folder.cut_metrics(state.step)
-        tracker.start(folder, signature, asdict(config))
+        tracker.start(folder, signature, config)
         self._bar = Bar(state.step, setup.total_steps)
         self._mark(state)
 

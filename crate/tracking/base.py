@@ -1,10 +1,8 @@
-"""Trackers: where metrics go. A tracker never stops a run."""
+"""The face that all trackers share, and several of them as one."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from typing import Any
 
 from crate.runfolder import RunFolder
@@ -13,7 +11,7 @@ logger = logging.getLogger("crate")
 
 
 class Tracker:
-    """Takes metrics and keeps none: the face that all trackers share.
+    """Takes metrics and keeps none.
 
     `start` comes once before the first metrics with the run's folder, signature and resolved
     configuration; `log` with a step, the metrics' names and values; `finish` once at the end.
@@ -27,31 +25,6 @@ class Tracker:
 
     def finish(self, state: str) -> None:
         pass
-
-
-class Jsonl(Tracker):
-    """Appends each call's metrics to metrics.jsonl as one line, given to the system at once.
-
-    What a full disk refuses is kept and tried again with the next line: the file has no gap.
-    """
-
-    def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
-        self.file = open(folder.metrics, "ab", buffering=0)  # noqa: SIM115 (closed by finish)
-        self.pending = b""
-
-    def log(self, step: int, metrics: dict[str, float]) -> None:
-        self.pending += (json.dumps({"step": step, **metrics}) + "\n").encode()
-        end = self.file.seek(0, os.SEEK_END)
-        try:
-            if self.file.write(self.pending) == len(self.pending):
-                self.pending = b""
-                return
-        except OSError as error:
-            logger.warning("metrics.jsonl: %s; tried again with the next line", error.strerror)
-        self.file.truncate(end)
-
-    def finish(self, state: str) -> None:
-        self.file.close()
 
 
 class Trackers(Tracker):

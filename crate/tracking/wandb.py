@@ -1,0 +1,145 @@
+"""Metrics to Weights & Biases, by a process of its own that cannot hold up the run.
+
+The run never imports wandb. A thread feeds `crate.tracking.wandb_process`, line by line, from a
+bounded queue. That process is in a session of its own, so that Ctrl-C does not reach it; the hooks
+of wandb on signals, output and exit stay in there. Where it ends too early it is started once more
+and gets what metrics.jsonl holds; where it does not end in time it is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from crate.config.check import CHECKOUT
+from crate.provenance import redact
+from crate.runfolder import RunFolder
+from crate.tracking.base import Tracker
+
+logger = logging.getLogger("crate")
+
+
+class Wandb(Tracker):
+    """Logs to wandb, online or offline; `options` are the fields of its node in the schema.
+
+    Rows that find the queue full, or that wandb's process did not take, are counted as dropped.
+    """
+
+    def __init__(self, queue_size: int, finish_timeout_s: float, **options: Any) -> None:
+        self.options, self.finish_timeout_s = options, finish_timeout_s
+        self.queue: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue(queue_size)
+        self.full = self.killed = self.restarted = False
+
+    def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
+        options, self.folder = self.options, folder
+        again = len(list(folder.path.parent.glob(f"*-{signature}-old-*")))
+        first = {
+            "dir": str(folder.path),
+            "id": f"{signature}-{again}" if again else signature,  # rerun: not into the old curve
+            "project": options["project"],
+            "entity": options["entity"],
+            "mode": options["mode"],
+            "group": options["group"],
+            "job_type": options["job_type"] or config["task"],
+            "tags": options["tags"],
+            "name": options["name"] or folder.path.name.removesuffix(f"-{signature}"),
+            "config": config | {"swept": options["swept"]},
+            "limit_s": self.finish_timeout_s / 3,  # to start, to start offline instead, to upload
+        }
+        self.first = redact(first)
+        # Counts of rows in metrics.jsonl: at the start, logged, taken by wandb.
+        self.begun = self.logged = self.taken = len(folder.read_metrics())
+        self.said = folder.path / "wandb" / "process.log"
+        self.said.parent.mkdir(exist_ok=True)
+        self.process = self._open()
+        self.thread = threading.Thread(target=self._feed, daemon=True)
+        self.thread.start()
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        message = {"log": {"step": step, **metrics}}
+        try:
+            self.queue.put_nowait((self.logged, message))
+        except queue.Full:
+            if not self.full:
+                many = f"{self.queue.maxsize} rows are waiting"
+                logger.warning("wandb: %s; rows are dropped while that lasts", many)
+            self.full = True
+        self.logged += 1
+
+    def finish(self, state: str) -> None:
+        """Waits for wandb, but not beyond `finish_timeout_s` or Ctrl-C; says what it missed."""
+        begun = time.monotonic()
+        last = (self.logged, {"finish": state})
+        try:
+            self.queue.put(last, timeout=self.finish_timeout_s)
+            self.thread.join(max(0.0, begun + self.finish_timeout_s - time.monotonic()))
+        except (queue.Full, KeyboardInterrupt):
+            pass
+        if self.thread.is_alive():
+            self.killed = True
+            self.process.kill()
+            logger.warning("wandb: not done after %.0f s and killed", time.monotonic() - begun)
+            self.queue.put(last)  # the thread, freed now, makes room for it
+            self.thread.join(1)
+        if dropped := self.logged - self.taken:
+            many = f"{dropped} of {self.logged - self.begun}"
+            logger.warning("wandb: %s rows dropped; metrics.jsonl has them all", many)
+
+    def _open(self) -> subprocess.Popen[bytes]:
+        with open(self.said, "ab") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "crate.tracking.wandb_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                cwd=CHECKOUT,
+                # wandb would report its own failures, with our traceback, to a third party.
+                env={"WANDB_ERROR_REPORTING": "false"} | os.environ,
+                start_new_session=True,
+            )
+
+    def _feed(self) -> None:
+        """Hands over what is in the queue until the last message; the thread's work."""
+        alive, message = self._begin(self.begun), {}
+        while "finish" not in message:  # where wandb is gone, the rest is taken out all the same
+            position, message = self.queue.get()
+            if alive and not self._ask(message):
+                alive = self._begin_again(position) and self._ask(message)
+            self.taken += alive and "log" in message
+        self.process.wait()
+
+    def _begin(self, position: int) -> bool:
+        """Hands over the start and the rows before `position` of metrics.jsonl."""
+        rows = self.folder.read_metrics()[:position]
+        return self._ask(self.first | {"parent": os.getpid(), "rows": rows})
+
+    def _begin_again(self, position: int) -> bool:
+        if self.restarted or self.killed:
+            return False
+        self.restarted = True
+        self.process.wait()
+        self.process = self._open()
+        if begun := self._begin(position):
+            self.taken = position
+        return begun
+
+    def _ask(self, message: dict[str, Any]) -> bool:
+        """Sends one line and says what is answered; False where the process is gone."""
+        try:
+            self.process.stdin.write(json.dumps(message, default=str).encode() + b"\n")
+            self.process.stdin.flush()
+            answer = json.loads(self.process.stdout.readline())
+        except (OSError, ValueError):  # no pipe to write to, or no line to read
+            if not self.killed:
+                logger.warning("wandb: its process ended, see %s; the run goes on", self.said)
+            return False
+        for level, text in answer.items():
+            logger.log(logging.getLevelNamesMapping()[level], "wandb: %s", text)
+        return True

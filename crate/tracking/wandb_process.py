@@ -1,0 +1,145 @@
+"""The process that talks to wandb; started and fed by `crate.tracking.wandb`.
+
+It reads a line of JSON and answers with one, {} or {level: what to say}: first how to start, then
+{"log": row} for each row and {"finish": state}. Where the run is gone before that, it was killed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import IO, Any
+
+PROBE_S = 2
+WATCH_S = 0.5
+
+
+def main() -> None:
+    """Logs what it is told to, until the run ends or is gone."""
+    pipe, answers = _take_pipes()
+
+    def answer(said: dict[str, str]) -> None:
+        answers.write(json.dumps(said).encode() + b"\n")
+        answers.flush()
+
+    first = json.loads(pipe.readline())
+    parent, rows = first.pop("parent"), first.pop("rows")
+    run, said = begin(**first)
+    for row in rows[run.starting_step :]:  # what wandb does not have yet
+        run.log(row)
+    answer(said)
+    for message in messages(pipe, parent):
+        if "finish" in message:
+            answer(end(run, message["finish"]))
+            return
+        run.log(message["log"])
+        answer({})
+    end(run, "killed")
+
+
+def messages(pipe: IO[bytes], parent: int) -> Iterator[dict[str, Any]]:
+    """Yields what comes through the pipe while the run's process is there.
+
+    The pipe alone does not tell: the run's loader processes hold it open for a while.
+    """
+    while os.getppid() == parent:
+        if select.select([pipe], [], [], WATCH_S)[0]:
+            if not (line := pipe.readline()):
+                return
+            yield json.loads(line)
+
+
+def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str]]:
+    """Returns a wandb run, offline where none is to be had online, and what to say of it."""
+    import wandb
+
+    settings = wandb.Settings(
+        init_timeout=limit_s,
+        finish_timeout=limit_s,
+        finish_timeout_raises=True,
+        silent=True,
+        program="launch.py",
+        # Nothing but metrics and configuration: no output, code, diff, machine or package list.
+        console="off",
+        save_code=False,
+        disable_code=True,
+        disable_git=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+        x_transaction_log_flush_interval=1,  # seconds of rows that a dying machine takes along
+    )
+    options |= {"settings": settings, "resume": "allow"}
+    mode, why = decide(mode, wandb.setup().settings)
+    try:
+        run = wandb.init(mode=mode, **options)
+        said = {"INFO": f"{mode} as run {run.id}, {why}"}
+    except Exception as error:
+        if mode != "online":
+            raise
+        wandb.teardown()  # its service still holds the run's id
+        run = wandb.init(mode="offline", **options)
+        said = {"WARNING": f"offline as run {run.id}, online failed: {_first_line(error)}"}
+    run.define_metric("step")
+    run.define_metric("*", step_metric="step")
+    return run, said
+
+
+def decide(mode: str, settings: Any) -> tuple[str, str]:
+    """Returns online, offline or what WANDB_MODE says, and why."""
+    if mode != "auto":
+        return mode, f"as tracker.mode={mode} says"
+    if asked := os.environ.get("WANDB_MODE"):
+        return asked, f"as WANDB_MODE={asked} says"
+    from wandb.sdk.lib.wbauth import read_netrc_auth
+
+    url = settings.base_url
+    if not (settings.api_key or settings.identity_token_file or read_netrc_auth(host=url)):
+        return "offline", f"no API key for {url}; to have one, type: wandb login"
+    if not _answers(url):
+        return "offline", f"no answer from {url} within {PROBE_S} s"
+    return "online", f"{url} answers"
+
+
+def end(run: Any, state: str) -> dict[str, str]:
+    """Closes the run; returns what to say of it."""
+    upload = f"wandb sync --include-online {run.settings.sync_dir}"  # without: skipped in silence
+    try:
+        run.finish(exit_code=0 if state == "finished" else 1)
+    except Exception as error:
+        return {"WARNING": f"not all was uploaded ({_first_line(error)}); type: {upload}"}
+    return {"INFO": f"to upload it, type: {upload}"} if run.settings._offline else {}
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=PROBE_S).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Returns stdin and stdout, out of the reach of what else this process prints or starts."""
+    pipe, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(sys.stderr.fileno(), 1)
+    return pipe, answers
+
+
+if __name__ == "__main__":
+    main()
