@@ -11,8 +11,8 @@ from torch.utils.data import default_collate
 
 from crate.config.commandline import CONF
 from crate.run import prepare
-from crate.train.loop import _backward
 from crate.train.setup import build
+from crate.train.step import backward, update
 
 OWN = sorted(file.stem for file in (CONF / "model").glob("*.yaml") if file.stem != "timm")
 MODELS = [
@@ -40,14 +40,15 @@ def test_the_walk_finds_every_model():
 
 @pytest.mark.parametrize(("model", "data"), list(product(MODELS, DATA)))
 def test_every_model_trains_a_step_on_every_data_set(composed, roots, model, data):
-    cfg = composed(*model.split(), f"data={data}", "device=cpu", *overrides(data, roots))
+    typed = [*model.split(), f"data={data}", "device=cpu", "train.batch_size=2"]
+    cfg = composed(*typed, *overrides(data, roots))
     config = prepare(cfg)
     setup = build(config, {})
-    pairs = [setup.train_images[index] for index in (0, 1)]
+    pairs = [setup.splits["train"][index] for index in (0, 1)]
     images, labels = default_collate([(setup.train_transform(image), y) for image, y in pairs])
     before = [weight.detach().clone() for weight in setup.model.parameters()]
-    loss = _backward(config, setup, images, labels)
-    setup.optimizer.step()
+    loss = backward(config.train, setup, setup.model, images, labels, step=0)
+    update(setup, config.train.clip_norm, measure=False)
     assert torch.isfinite(loss) and setup.model.num_classes == config.data.num_classes
     after = list(setup.model.parameters())
     moved = sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True))

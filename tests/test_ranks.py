@@ -12,7 +12,6 @@ import torch
 
 from crate.config.check import CHECKOUT
 from tests.launching import (
-    LAUNCH,
     TINY,
     launch,
     launch_ranks,
@@ -127,11 +126,13 @@ def test_rank_0_says_an_error_for_all_and_nothing_is_left(tmp_path):
 
 
 @pytest.mark.slow
-def test_torchrun_trains(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    command += ["--standalone", LAUNCH, *TINY]
-    command += ["train.epochs=1", "device=cpu", f"outputs={tmp_path}"]
+def test_the_readmes_torchrun_command_trains(tmp_path):
+    readme = (CHECKOUT / "README.md").read_text()
+    (words,) = [line.split() for line in readme.splitlines() if line.startswith("torchrun ")]
+    module = [sys.executable, "-m", "torch.distributed.run", "--standalone"]  # any free port
+    small = [*TINY, "device=cpu", f"outputs={tmp_path}"]
+    command = module + words[1:] + small
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=CHECKOUT)
     assert done.returncode == 0, done.stderr
-    assert len(re.findall("run folder:", done.stdout)) == 1
+    assert "2 ranks" in done.stdout and len(re.findall("run folder:", done.stdout)) == 1
     assert status(run_folder(tmp_path))["state"] == "finished"
