@@ -105,6 +105,20 @@ def test_two_ranks_killed_and_resumed_are_bit_equal_to_two_uninterrupted(tmp_pat
     assert metrics(folder) == metrics(pair)
 
 
+@pytest.mark.slow
+def test_three_ranks_add_up_in_the_same_order_after_a_resume(tmp_path):
+    # Of three numbers, unlike of two, the order of addition shows in the last bit.
+    run = (*RUN, "model.embed_dim=64")
+    whole = launch_ranks(*run, f"outputs={tmp_path / 'whole'}", size=3)
+    processes = start_ranks(*run, f"outputs={tmp_path / 'cut'}", size=3)
+    wait_for_step(processes[0], tmp_path / "cut", 30)
+    processes[1].send_signal(signal.SIGTERM)
+    assert [process.finish().returncode for process in processes] == [143] * 3
+    cut = launch_ranks(*run, f"outputs={tmp_path / 'cut'}", size=3)
+    assert [each.returncode for each in whole + cut] == [0] * 6
+    assert metrics(run_folder(tmp_path / "cut")) == metrics(run_folder(tmp_path / "whole"))
+
+
 def test_a_run_of_two_ranks_goes_on_as_one(tmp_path, alone):
     processes = start_ranks(*RUN, f"outputs={tmp_path}")
     wait_for_step(processes[0], tmp_path, 20)
