@@ -1,4 +1,5 @@
-# `make run` trains the default model, `make test` runs the tests; both build .venv first.
+# `make run` trains the default model, `make test` runs the tests, `make slow` those that take long;
+# each builds .venv first.
 # In an environment of your own: `make run VENV=`, or VENV=/path/to/another.
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,12 +7,15 @@ ACTIVE := $(if $(VENV),$(VENV)/bin/,)
 READY := $(if $(filter .venv,$(VENV)),.venv/ready)
 TESTS ?=
 
-.PHONY: run test lint
+.PHONY: run test slow lint
 run: $(READY)
 	$(ACTIVE)python launch.py
 
 test: $(READY)
-	$(ACTIVE)python -m pytest -n 2 --dist worksteal $(TESTS)
+	$(ACTIVE)python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
+
+slow: $(READY)
+	$(ACTIVE)python -m pytest -n 2 --dist worksteal -m slow $(TESTS)
 
 lint: $(READY)
 	$(ACTIVE)python -m ruff check .

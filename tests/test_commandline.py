@@ -114,7 +114,7 @@ def test_a_bad_command_line_gets_one_clear_message(name, files, tmp_path):
     arguments = [part.replace("TMP", str(files)) for part in arguments.split()]
     if not any(part.startswith("outputs=") for part in arguments):
         arguments.append(f"outputs={tmp_path / 'out'}")
-    done = run(*arguments)
+    done = launch(*arguments)
     assert done.returncode != 0
     message = done.stderr
     assert message.startswith("error: ") and message.count("error: ") == 1, message
@@ -128,7 +128,7 @@ def test_a_bad_command_line_gets_one_clear_message(name, files, tmp_path):
 def test_all_mistakes_are_said_at_once():
     done = run("model=crate_tinny", "optimizer=lino", "train.epochs=many", "lr=1")
     assert done.returncode == 1 and done.stderr.count("error: ") == 4, done.stderr
-    values = run("model.sparsity=-1", "train.keep=0", "precision=fp8", "optimizer.betas=[1]")
+    values = launch("model.sparsity=-1", "train.keep=0", "precision=fp8", "optimizer.betas=[1]")
     assert values.returncode == 1 and values.stderr.count("error: ") == 4, values.stderr
 
 

@@ -18,7 +18,8 @@ OWN = sorted(file.stem for file in (CONF / "model").glob("*.yaml") if file.stem 
 MODELS = [
     *(f"model={name}" for name in OWN),
     "model=timm model.kwargs.model_name=resnet10t",
-    "model=timm model.kwargs.model_name=vit_tiny_patch16_224 +model.kwargs.patch_size=4",
+    "model=timm model.kwargs.model_name=vit_tiny_patch16_224 "
+    "+model.kwargs.patch_size=${data.suggested.patch_size}",
 ]
 DATA = sorted(file.stem for file in (CONF / "data").glob("*.yaml"))
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")

@@ -66,7 +66,6 @@ def assert_same_run(folder, reference) -> None:
     assert best["step"] == best_reference["step"] and best["metrics"] == best_reference["metrics"]
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_20_random_steps_is_bit_equal_to_an_uninterrupted_one(tmp_path, reference):
     outputs = tmp_path / "with space"
     random_steps = random.Random(0)
