@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +17,9 @@ from omegaconf import DictConfig
 from crate import provenance
 from crate.config import check
 from crate.config.errors import UserError
+from crate.config.label import Choices, label
 from crate.config.schema import Config
-from crate.config.signature import identity, signature
+from crate.config.signature import signature
 from crate.data import facts
 from crate.ownership import Ownership
 from crate.progress import logger, say_in_file, say_on_console
@@ -27,7 +27,6 @@ from crate.runfolder import RunFolder, find, read_json, require_writable
 from crate.tracking import Jsonl, Tracker, Trackers
 from crate.train.distributed import Ranks
 
-Choices = dict[str, str]
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -262,31 +261,9 @@ def chosen_on(splits: dict[str, Any]) -> str:
     return f"{len(splits['val'])} images set apart from training"
 
 
-def label(config: Config, choices: Choices, overrides: list[str]) -> str:
-    """Returns a configuration in words, for the folder's name: its choices and what was typed.
-
-    Only what belongs to the identity is named, so that data.workers=4 does not appear.
-    """
-    words = [choices["model"], choices["data"], choices["optimizer"]]
-    known = _flat(identity(config))
-    for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if key in known:
-            words.append(f"{key.split('.')[-1]}{value}")
-    text = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))
-    return text[:100].rstrip("-_.")
-
-
 def file_hash(path: Path) -> str:
     """Returns the hash of a file's content; raises UserError where there is none."""
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}", "a .pt or .pth file", "init_from=FILE")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flat(values: dict[str, Any], at: str = "") -> set[str]:
-    names: set[str] = set()
-    for key, value in values.items():
-        names |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}"}
-    return names

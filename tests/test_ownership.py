@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.ownership import STALE_S, Ownership
+from tests.launching import TINY, run_folder, start, status, wait_for_step
 
 
 def record(folder):
@@ -103,3 +106,29 @@ def test_of_many_that_try_at_once_one_succeeds(tmp_path, left_behind):
         for process in processes:
             process.join()
         assert found == ["owner"] + ["refused"] * 7
+
+
+def test_an_owner_whose_folder_was_taken_meanwhile_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("crate.ownership.BEAT_S", 0.01)
+    owner, told, beats = Ownership.take(tmp_path), threading.Event(), []
+    owner.keep_alive(lambda: beats.append(1), lost=told.set)
+    while not beats:
+        time.sleep(0.01)
+    assert not told.is_set()
+    (tmp_path / "owner-2.json").write_text("{}")
+    assert told.wait(5)
+
+
+@pytest.mark.slow
+def test_a_run_that_slept_while_another_took_its_folder_writes_nothing_more(tmp_path):
+    process = start(*TINY, "train.epochs=4000", "train.log_every_steps=1", f"outputs={tmp_path}")
+    wait_for_step(process, tmp_path, 5)
+    process.send_signal(signal.SIGSTOP)
+    folder = run_folder(tmp_path)
+    rewrite(folder, heartbeat=time.time() - STALE_S - 1)
+    Ownership.take(folder)
+    process.send_signal(signal.SIGCONT)
+    done = process.finish(timeout=60)
+    assert done.returncode == 1 and "was taken over by another process" in done.stderr, done
+    assert not list((folder / "checkpoints").glob("step-*.pt"))
+    assert status(folder)["state"] == "running"
