@@ -38,38 +38,58 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> 
         cfg = _with_typed(values["config"], cfg, overrides)
     config = check.typed(cfg, facts.complete(cfg))
     with ranks.joined(config.device):
-        metrics = ranks.each(lambda: _evaluate(config, values, path, ranks))
-    return metrics["top1"]
+        return _evaluate(config, values, path, ranks)["val/top1"]
 
 
 def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) -> dict[str, float]:
-    """Returns and says the metrics of the checkpoint at `path`, which holds `values`."""
+    """Returns and says the metrics of the checkpoint at `path`, which holds `values`.
+
+    Where it holds the running mean of the weights too, that one's are `val/ema_...`.
+    """
     from crate.data import transforms
     from crate.data.loader import eval_batches, load_split, num_workers
-    from crate.train import setup
     from crate.train.device import resolve_device, resolve_precision
     from crate.train.evaluate import evaluate
 
-    device = resolve_device(config.device, ranks)
+    device = ranks.each(lambda: resolve_device(config.device, ranks))
     precision = resolve_precision(config.precision, device)
-    model = setup.build_model(config, device)
-    for note in setup.load_weights_of(model, values, path):
-        logger.info(note)
-    images = load_split(config.data, "val")
-    batches = eval_batches(
-        images,
-        transforms.evaluation(config.data),
-        workers=num_workers(config.data, ranks.local_size),
-        rank=ranks.rank,
-        size=ranks.size,
-    )
+    models = ranks.each(lambda: _models(config, values, path, device))
+    images = ranks.each(lambda: load_split(config.data, "val"))
     normalize = transforms.Normalize(config.data.mean, config.data.std).to(device)
-    metrics = evaluate(model, batches, normalize, device=device, precision=precision, ranks=ranks)
-    assert metrics is not None
+    metrics: dict[str, float] = {}
+    for prefix, model in models.items():
+        batches = eval_batches(
+            images,
+            transforms.evaluation(config.data),
+            workers=num_workers(config.data, ranks.local_size),
+            rank=ranks.rank,
+            size=ranks.size,
+        )
+        found = evaluate(model, batches, normalize, device=device, precision=precision, ranks=ranks)
+        assert found is not None
+        metrics |= {f"{prefix}{name}": value for name, value in found.items()}
     data = config.data._target_.rpartition(".")[2]
     logger.info("%d images of %s, split val, %s on %s", len(images), data, precision, device.type)
-    logger.info("  ".join(f"val/{name} {value:.4f}" for name, value in metrics.items()))
+    logger.info("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     return metrics
+
+
+def _models(config: Config, values: dict[str, Any], path: Path, device: Any) -> dict[str, Any]:
+    """Returns the models of a checkpoint by the prefix of their metrics."""
+    from crate.train import setup
+
+    parts = {"val/": values}
+    if isinstance(values.get("ema"), dict):  # bare in best.pt, with the averaging around it else
+        ema = {name.removeprefix("module."): weight for name, weight in values["ema"].items()}
+        ema.pop("n_averaged", None)
+        parts["val/ema_"] = {"model": ema}
+    models = {}
+    for prefix, part in parts.items():
+        models[prefix] = setup.build_model(config, device)
+        notes = setup.load_weights_of(models[prefix], part, path)
+        for note in notes if part is values else ():
+            logger.info(note)
+    return models
 
 
 def _with_typed(stored: dict[str, Any], cfg: DictConfig, overrides: list[str]) -> DictConfig:

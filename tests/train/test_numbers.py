@@ -81,6 +81,15 @@ def test_a_run_in_fp16_with_ema_resumes_to_the_bit_scaler_included(tmp_path):
     assert ours["scaler"] == theirs["scaler"] and ours["scaler"]["scale"] > 1
     for part in ("model", "ema"):
         assert all(torch.equal(ours[part][name], theirs[part][name]) for name in theirs[part])
+    for name in ("best.pt", "step-00000092.pt"):
+        checkpoint = f"checkpoint={whole / 'checkpoints' / name}"
+        done = launch("task=evaluate", checkpoint, "precision=fp16")
+        found = dict(pair.split(" ") for pair in done.stdout.splitlines()[-1].split("  "))
+        step = torch.load(whole / "checkpoints" / name, weights_only=True)["step"]
+        (row,) = [row for row in metrics(whole) if row["step"] == step and "val/top1" in row]
+        for metric, value in found.items():
+            assert float(value) == pytest.approx(row[metric], abs=2e-4), (name, metric)
+        assert "val/ema_top1" in found
     rows = [row for row in metrics(whole) if "val/top1" in row]
     assert len(rows) == 4 and all({"val/ema_top1", "val/ema_loss"} <= row.keys() for row in rows)
 
