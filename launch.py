@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from crate.config import commandline, schema
 from crate.config.errors import UserError
+from crate.sweep import files as sweep_files
 from crate.train.distributed import SaidByFirst
 
 
@@ -45,6 +46,7 @@ if __name__ == "__main__":
     try:
         commandline.check_flags(arguments)
         commandline.add_config_dir_to_path(arguments)
+        sweep_files.register(commandline.config_dirs(arguments))
         main()
     except Exception as error:  # composing failed: nothing has started
         sys.exit(f"error: {commandline.explain(error, arguments)}")

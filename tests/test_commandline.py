@@ -15,6 +15,8 @@ BAD = {
     "unknown_option": ("model=crate_tinny", ["crate_tinny", "did you mean model=crate_tiny"]),
     "option_in_capitals": ("optimizer=SGD", ["did you mean optimizer=sgd"]),
     "unknown_experiment": ("experiment=papr", ["did you mean experiment=paper"]),
+    "flag_in_the_middle": ("seed=1 --config-dir=TMP/own seed=2", ["every --flag first"]),
+    "unknown_sweep": ("sweep=sparsty", ["did you mean sweep=sparsity"]),
     "unknown_task": ("task=trian", ["did you mean task=train"]),
     "empty_option": ("model=", ["model has no option", "crate_nano"]),
     "no_option": ("model=null", ["model has no option", "crate_nano"]),

@@ -93,7 +93,7 @@ def make_mine(folder):
 
 
 def test_the_commands_were_found():
-    assert len(COMMANDS) == 11, COMMANDS
+    assert len(COMMANDS) == 13, COMMANDS
 
 
 def test_the_python_example_runs():
@@ -179,3 +179,15 @@ def test_make_uses_an_environment_of_the_users_own(venv, python):
         done = subprocess.run(words, capture_output=True, text=True, cwd=CHECKOUT, env=env)
         assert done.stdout.startswith(f"{python} {does}"), done
         assert len(done.stdout.splitlines()) == 1, done
+
+
+def test_the_sweep_file_of_the_readme_is_one(tmp_path):
+    from omegaconf import OmegaConf
+
+    from crate.config.schema import Sweep
+    from crate.sweep.files import read
+    from crate.sweep.points import points
+
+    (tmp_path / "width.yaml").write_text(block("yaml", "mine/sweeps/width.yaml"))
+    sweep = OmegaConf.merge(OmegaConf.structured(Sweep), read(tmp_path / "width.yaml"))
+    assert len(points(OmegaConf.to_object(sweep), [])) == 9

@@ -44,7 +44,7 @@ IDENTITY = set(
 )
 NOT_IDENTITY = set(
     """
-    task device ranks resume rerun other_code init_from checkpoint outputs
+    task device ranks sweep resume rerun other_code init_from checkpoint outputs
     train.accumulation_steps train.log_every_steps train.checkpoint_every_steps
     train.checkpoint_every_min train.keep train.profile
     model.allow_long

@@ -16,12 +16,12 @@ from crate.config.errors import UserError, UserErrors, nearest, shorten
 
 CONF = CHECKOUT / "conf"
 HELP = Path(__file__).with_name("help.txt")
-OPTIONAL_GROUPS = ("experiment",)
+OPTIONAL_GROUPS = ("experiment", "sweep")
 
 
 def add_config_dir_to_path(arguments: list[str]) -> None:
     """Lets a user's `_target_` name modules that lie in the folder given as `--config-dir`."""
-    for folder in _config_dirs(arguments):
+    for folder in config_dirs(arguments):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
 
@@ -36,8 +36,9 @@ def check_flags(arguments: list[str]) -> None:
     def refuse(message: str) -> None:
         unknown = [word.split("=")[0] for word in arguments if word.startswith("-")]
         unknown = [word for word in unknown if word not in flags]
-        if not unknown:
-            raise UserError(message)
+        if not unknown:  # argparse takes no flag between two overrides
+            fix = "every --flag first, then KEY=VALUE ..."
+            raise UserError(message, "flags before or after the overrides", fix)
         name = unknown[0].lstrip("-").replace("-", "_")
         raise UserError(
             f"{unknown[0]} is no flag",
@@ -47,7 +48,7 @@ def check_flags(arguments: list[str]) -> None:
 
     parser.error = refuse  # type: ignore[method-assign,assignment]
     parser.parse_args(arguments)
-    for folder in _config_dirs(arguments):
+    for folder in config_dirs(arguments):
         if not folder.is_dir():
             raise UserError(f"--config-dir: there is no folder {folder}", fix="--config-dir FOLDER")
 
@@ -71,7 +72,7 @@ def _overrides(arguments: list[str]) -> list[str]:
     return list(get_args_parser().parse_args(arguments).overrides)
 
 
-def _config_dirs(arguments: list[str]) -> list[Path]:
+def config_dirs(arguments: list[str]) -> list[Path]:
     """Returns the folder given as `--config-dir FOLDER`, `--config-dir=FOLDER` or `-cd FOLDER`."""
     for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
         flag, _, value = word.partition("=")
@@ -81,20 +82,23 @@ def _config_dirs(arguments: list[str]) -> list[Path]:
 
 
 def _groups(folders: list[Path]) -> dict[str, list[str]]:
-    """Returns the options of each group: the YAML files below `folders`."""
+    """Returns the options of each group: the YAML files below `folders`, and the sweeps."""
+    from hydra.core.config_store import ConfigStore
+
     groups: dict[str, list[str]] = {}
     for folder in folders:
         for file in sorted(folder.glob("*/**/*.yaml")):
             group = file.parent.relative_to(folder).as_posix()
             groups.setdefault(group, []).append(file.stem)
-    return groups
+    sweeps = ConfigStore.instance().repo.get("sweep", {})  # registered from sweeps/*.yaml
+    return groups | {"sweep": [Path(name).stem for name in sweeps]}
 
 
 def _override_errors(arguments: list[str]) -> Iterator[UserError]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    extra = _config_dirs(arguments)
+    extra = config_dirs(arguments)
     groups = _groups([CONF, *extra])
     parser, choices, values = OverridesParser.create(), [], []
     for text in _overrides(arguments):

@@ -337,6 +337,26 @@ class TensorBoard(Tracker):
     )
 
 
+# --- sweep ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Sweep:
+    """An ablation; `sweeps/NAME.yaml` holds one."""
+
+    name: str = option(MISSING, "name of the file", identity=False)
+    question: str = option(MISSING, "what the sweep is to answer", identity=False)
+    grid: dict[str, Any] = option({}, "key -> its values, crossed", identity=False)
+    zip: dict[str, Any] = option({}, "key -> its values, one by one together", identity=False)
+    exclude: list[dict[str, Any]] = option([], "points left out: key -> value", identity=False)
+    seeds: list[int] = option([0], "seeds of every point", identity=False)
+    baseline: dict[str, Any] = option({}, "the point to compare with", identity=False)
+    metric: str = option("val/top1", "what is compared", identity=False)
+    published: list[dict[str, Any]] = option(
+        [], "published results: swept values, result, source", identity=False
+    )
+
+
 # --- training and the root -------------------------------------------------------------------
 
 
@@ -414,6 +434,7 @@ class Config:
         None, "checkpoint whose weights training starts from", identity=False, path=True
     )
     checkpoint: str | None = option(None, "checkpoint to evaluate", identity=False, path=True)
+    sweep: Sweep | None = option(None, "the ablation a run belongs to", identity=False)
     outputs: str = option("outputs", "where run folders go", identity=False, path=True)
     train: Train = field(default_factory=Train, metadata={"help": "how to train"})
     model: Model = field(default_factory=Model, metadata={"help": "the model"})

@@ -1,0 +1,1 @@
+"""Sweeps: ablations as files, and what their runs say. Imports no torch."""

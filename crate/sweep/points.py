@@ -1,0 +1,90 @@
+"""From a sweep to its points: the overrides of each run, in Hydra's own grammar."""
+
+from __future__ import annotations
+
+from itertools import chain, product
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from crate.config.errors import UserError, nearest, shorten
+from crate.config.schema import Sweep
+
+
+def points(sweep: Sweep, typed: list[str]) -> list[list[str]]:
+    """Returns each run's overrides: what was typed for all, then its place in the grid and a seed.
+
+    A key typed on the command line replaces that of the file, or adds one. Keys of `zip` go
+    together, all others are crossed; the seed changes fastest. Raises UserError for a sweep
+    that makes no sense.
+    """
+    given = OverridesParser.create().parse_overrides(typed)
+    theirs = {override.get_key_element() for override in given}
+    axes = [
+        [[text] for text in _values(override)] for override in given if override.is_sweep_override()
+    ]
+    axes += [[[text] for text in texts] for texts in _axes(sweep.grid, theirs).values()]
+    axes += _zipped(sweep, theirs)
+    if "seed" not in theirs and sweep.seeds:
+        axes.append([[f"seed={seed}"] for seed in sweep.seeds])
+    _require_swept(sweep, theirs)
+    fixed = [override.input_line for override in given if not override.is_sweep_override()]
+    found = [list(chain.from_iterable(chosen)) for chosen in product(*axes)]
+    whole = [fixed + point for point in found]
+    kept = [point for point in whole if not any(_matches(point, row) for row in sweep.exclude)]
+    if not kept:
+        raise UserError(f"sweep {sweep.name} excludes all of its {len(found)} points")
+    return kept
+
+
+def _axes(grid: dict[str, Any], theirs: set[str]) -> dict[str, list[str]]:
+    """Returns the overrides of each key of a grid that was not typed as well."""
+    parser, axes = OverridesParser.create(), {}
+    for key, values in grid.items():
+        if key not in theirs:
+            text = ",".join(map(str, values)) if isinstance(values, list) else values
+            axes[key] = _values(parser.parse_override(f"{key}={text}"))
+    return axes
+
+
+def _values(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise UserError(
+            f"{override.input_line} has no end of values", "a list or a range", f"{key}=1,2,3"
+        )
+    return [f"{key}={text}" for text in override.sweep_string_iterator()]
+
+
+def _zipped(sweep: Sweep, theirs: set[str]) -> list[list[list[str]]]:
+    """Returns the one axis of the keys that go together, or none."""
+    axes = _axes(sweep.zip, theirs)
+    if not axes:
+        return []
+    lengths = {key: len(texts) for key, texts in axes.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        raise UserError(f"sweep {sweep.name}: the keys of zip differ in length: {counts}")
+    return [[list(together) for together in zip(*axes.values(), strict=True)]]
+
+
+def _require_swept(sweep: Sweep, theirs: set[str]) -> None:
+    """Raises UserError where `exclude` or `baseline` names a key that the sweep does not vary."""
+    swept = [*sweep.grid, *sweep.zip, *theirs, "seed"]
+    for where, rows in (("exclude", sweep.exclude), ("baseline", [sweep.baseline])):
+        for key in (key for row in rows for key in row):
+            if key not in swept:
+                raise UserError(
+                    f"sweep {sweep.name}: {where} names {key}, which is not swept",
+                    shorten(nearest(key, swept)),
+                )
+
+
+def _matches(point: list[str], row: dict[str, Any]) -> bool:
+    """Whether a point has all the values of a row of `exclude`."""
+    parsed = OverridesParser.create().parse_overrides(point)
+    values = {override.get_key_element(): override.value() for override in parsed}
+    return all(key in values and values[key] == value for key, value in row.items())
