@@ -25,6 +25,10 @@ BEAT_S = 15.0
 STALE_S = 300.0
 
 
+class Busy(UserError):
+    """A folder's owner is at work, or may be."""
+
+
 class Ownership:
     """The right to write to a folder, kept alive by a heartbeat until `release`."""
 
@@ -35,19 +39,19 @@ class Ownership:
 
     @classmethod
     def take(cls, folder: Path) -> Ownership:
-        """Takes `folder`, or raises UserError that names its live owner."""
+        """Takes `folder`, or raises Busy, which names its live owner."""
         while True:
             newest = max((number for number, _ in _owners(folder)), default=0)
-            if newest and (owner := _live(folder / f"owner-{newest}.json")):
+            if owner := owner_of(folder):
                 age = time.time() - owner.get("heartbeat", 0)
-                raise UserError(
+                raise Busy(
                     f"{folder.name} is being run by process {owner.get('pid', '?')} on "
                     f"{owner.get('host', '?')} (heartbeat {age:.0f} s ago)",
                     "one process a run; it is free 5 minutes after the last heartbeat",
                     "seed=N or any other change for another run",
                 )
             path = folder / f"owner-{newest + 1}.json"
-            record = _this_process()
+            record = this_process()
             try:
                 handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             except FileExistsError:
@@ -111,18 +115,34 @@ def _live(path: Path) -> dict[str, Any] | None:
             )
         except FileNotFoundError:
             return None
-    me = _this_process()
+    me = this_process()
+    if owner.get("released") or not is_alive(owner):
+        return None
     same_job = owner["job"] is not None and owner["job"] == me["job"]
-    if owner.get("released") or time.time() - owner["heartbeat"] > STALE_S:
-        return None
     if same_job and owner["restarts"] != me["restarts"]:  # the job was requeued: it is us
-        return None
-    if owner["host"] == me["host"] and owner["started"] != _start_time(owner["pid"]):
         return None
     return owner
 
 
-def _this_process() -> dict[str, Any]:
+def owner_of(folder: Path) -> dict[str, Any] | None:
+    """Returns the record of the process that may be running in `folder`, or None."""
+    newest = max((number for number, _ in _owners(folder)), default=0)
+    return _live(folder / f"owner-{newest}.json") if newest else None
+
+
+def is_alive(record: dict[str, Any]) -> bool:
+    """Tells whether the process of a record may live: by its pid here, elsewhere by its heartbeat.
+
+    Here too a process that has not beaten for 5 minutes is given up.
+    """
+    if time.time() - record["heartbeat"] > STALE_S:
+        return False
+    here = record["host"] == socket.gethostname()
+    return not here or record["started"] == _start_time(record["pid"])
+
+
+def this_process() -> dict[str, Any]:
+    """Returns what tells this process from every other, with a heartbeat of now."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),

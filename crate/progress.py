@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from crate.provenance import redact
 
 logger = logging.getLogger("crate")
-console = Console(soft_wrap=True, highlight=False)
+WIDE = 200  # columns of a table that goes to a file or a pipe
+console = Console(
+    soft_wrap=True,
+    highlight=False,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE,
+)
 
 
 class _Formatter(logging.Formatter):

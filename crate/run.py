@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import sys
+import traceback
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,14 @@ from crate.config import check
 from crate.config.errors import UserError
 from crate.config.label import Choices, label
 from crate.config.schema import Config
-from crate.config.signature import signature
+from crate.config.signature import shape, signature
 from crate.data import facts
 from crate.ownership import Ownership
 from crate.progress import logger, say_in_file, say_on_console
 from crate.runfolder import RunFolder, find, read_json, require_writable
 from crate.tracking import Jsonl, Tracker, Trackers
 from crate.train.distributed import Ranks
+from crate.train.preempt import Signals
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -46,9 +50,19 @@ def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None
 
         return evaluate_checkpoint(cfg, overrides, ranks)
     config = prepare(cfg)
+    if config.name is not None:
+        raise UserError("name= is for a sweep", "tracker.name=... with tracker=wandb, for a run")
+    words = label(config, choices, provenance.redact(overrides))
+    return train(config, signature_of(config), words, overrides, ranks)
+
+
+def train(
+    config: Config, signature: str, label: str, overrides: list[str], ranks: Ranks
+) -> float | None:
+    """Trains one configuration in its folder, as `run` does; returns the best val/top1."""
     with ranks.joined(config.device):
         try:
-            return Run(config, choices, overrides, ranks).start()
+            return Run(config, signature, label, overrides, ranks).start()
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -62,16 +76,20 @@ def prepare(cfg: DictConfig) -> Config:
     return check.typed(cfg, facts.complete(cfg))
 
 
+def signature_of(config: Config) -> str:
+    """Returns the signature of a checked configuration, its data and its initial weights."""
+    init_hash = file_hash(config.init_from) if config.init_from else None
+    return signature(config, facts.identity(config.data), init_hash)
+
+
 class Run:
     """A training run of one configuration."""
 
     def __init__(
-        self, config: Config, choices: Choices, overrides: list[str], ranks: Ranks
+        self, config: Config, signature: str, label: str, overrides: list[str], ranks: Ranks
     ) -> None:
         self.config, self.overrides, self.ranks = config, overrides, ranks
-        init_hash = file_hash(Path(config.init_from)) if config.init_from else None
-        self.signature = signature(config, facts.identity(config.data), init_hash)
-        self.label = label(config, choices, provenance.redact(overrides))
+        self.signature, self.label = signature, label
         self.fingerprint = provenance.fingerprint()
 
     def start(self) -> float | None:
@@ -92,12 +110,19 @@ class Run:
             return folder.path
 
         folder = RunFolder(self.ranks.first(take))
-        if owner is None:
-            return self._follow(built, folder)
+        signals = Signals()
         try:
-            return self._train(built, folder, owner)
+            result = (
+                self._train(built, folder, owner, signals)
+                if owner
+                else self._follow(built, folder, signals)
+            )
         finally:
-            owner.release()
+            if owner is not None:
+                owner.release()
+        if not result.is_done:
+            signals.leave(self.ranks)
+        return result.best_top1
 
     def _look(self) -> tuple[float | None, dict[str, str]]:
         """Returns the best val/top1 where all is done, else what `auto` became earlier."""
@@ -139,50 +164,52 @@ class Run:
         logger.info("to train it anew, type rerun=true; the old run is kept aside")
         return status["best_top1"]
 
-    def _follow(self, built: Any, folder: RunFolder) -> float:
-        """Trains as any rank but the first, which writes nothing."""
+    def _follow(self, built: Any, folder: RunFolder, signals: Signals) -> Any:
+        """Trains as any rank but the first, which writes nothing; returns the state reached."""
         from crate.train.loop import train
-        from crate.train.preempt import Signals
 
-        with Signals() as signals:
-            result = train(self.config, built, folder, self.signature, Tracker(), signals)
-        if not result.is_done:
-            sys.exit(signals.exit_code or 1)
-        return result.best_top1
+        with signals:
+            return train(self.config, built, folder, self.signature, Tracker(), signals)
 
-    def _train(self, built: Any, folder: RunFolder, owner: Ownership) -> float | None:
-        """Trains as the first rank, and writes down how it began and how it ended."""
+    def _train(self, built: Any, folder: RunFolder, owner: Ownership, signals: Signals) -> Any:
+        """Trains as the first rank, and writes down how it began and how it ended.
+
+        Returns the state reached; exits where the run failed.
+        """
         from crate.config.target import call
         from crate.train.loop import train
-        from crate.train.preempt import Signals
 
         log = say_in_file(folder.log)
         tracker = Trackers([Jsonl(), call(self.config.tracker)])
         self._begin(built, folder, owner)
         state = "failed"
         try:
-            with Signals() as signals:
+            with signals:
                 owner.keep_alive(folder.update_status, lost=signals.lose)
                 result = train(self.config, built, folder, self.signature, tracker, signals)
             if signals.lost:
                 raise Lost(f"{folder.path} was taken over by another process while this one slept")
-            if not result.is_done:
+            if result.is_done:
+                state = "finished"
+                self._finish(result, built, folder)
+            else:
                 state = "stopped"
-                folder.update_status(state=state, reason=f"signal, exit {signals.exit_code}")
-                logger.info("saved at step %d; the same command goes on from there", result.step)
-                sys.exit(signals.exit_code)
-            state = "finished"
-            self._finish(result, built, folder)
-            return result.best_top1
+                folder.update_status(state=state, reason=signals.said)
+                logger.info("saved at step %d; %s", result.step, signals.how_to_go_on)
+            return result
         except Lost:
             raise
         except UserError as error:
             folder.update_status(state="failed", reason=str(error))
             raise
+        except SystemExit as error:  # of code that we called
+            folder.update_status(state="failed", reason=f"left by sys.exit({error.code!r})")
+            raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
-            folder.update_status(state="failed", reason=f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            folder.update_status(state="failed", reason=reason, traceback=traceback.format_exc())
             logger.exception("failed")
             sys.exit(1)
         finally:
@@ -197,8 +224,11 @@ class Run:
         folder.update_meta(**provenance.describe(), auto=auto, ranks=self.ranks.size)
         folder.update_status(
             state="running",
+            claim=claim_of_job(),
             attempts=owner.number,
             reason=None,
+            traceback=None,
+            sigterm_at=None,
             step=folder.status.get("step", 0),
             total_steps=built.total_steps,
         )
@@ -231,10 +261,23 @@ class Run:
             last_top1=result.last_top1,
             best_chosen_on=chosen_on(built.splits),
             test=result.test,
+            time_s=round(result.time_s(), 3),
+            measured=self._measured(result, built),
             size_mb=folder.size_mb(),
         )
         logger.info("run folder: %s (%.1f MB)", folder.path, folder.size_mb())
         self._say_result(folder)
+
+    def _measured(self, result: Any, built: Any) -> dict[str, Any]:
+        """Returns what tells a later plan how long such a run takes."""
+        from crate.train.device import hardware
+
+        return {
+            "shape": shape(self.config),
+            "device_s_per_epoch": result.time_s() * self.ranks.size / self.config.train.epochs,
+            "hardware": hardware(built.device),
+            "in_slurm": "SLURM_JOB_ID" in os.environ,
+        }
 
     def _say_result(self, folder: RunFolder) -> None:
         status = folder.status
@@ -254,6 +297,16 @@ class Run:
         logger.info("curve: %s", folder.curve)
 
 
+def claim_of_job() -> dict[str, str] | None:
+    """Returns what started this process: a Slurm job by its number, a local pool, or None."""
+    env = os.environ
+    if "CRATE_POOL" in env:
+        return {"pool": env["CRATE_POOL"]}
+    if "SLURM_ARRAY_JOB_ID" in env:
+        return {"slurm": f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}"}
+    return {"slurm": env["SLURM_JOB_ID"]} if "SLURM_JOB_ID" in env else None
+
+
 def chosen_on(splits: dict[str, Any]) -> str:
     """Returns in words on which images the best was chosen."""
     if "test" not in splits:
@@ -261,9 +314,10 @@ def chosen_on(splits: dict[str, Any]) -> str:
     return f"{len(splits['val'])} images set apart from training"
 
 
-def file_hash(path: Path) -> str:
+@cache
+def file_hash(path: str) -> str:
     """Returns the hash of a file's content; raises UserError where there is none."""
-    if not path.is_file():
+    if not Path(path).is_file():
         raise UserError(f"there is no checkpoint {path}", "a .pt or .pth file", "init_from=FILE")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -71,6 +71,13 @@ def find(outputs: str, signature: str) -> Path | None:
     return found[0] if found else None
 
 
+def runs_by_signature(outputs: str | Path) -> dict[str, Path]:
+    """Returns every run folder below `outputs`, but for those set aside."""
+    folder = Path(outputs, "runs")
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.name.rpartition("-")[2]: path for path in found if "-old-" not in path.name}
+
+
 def require_writable(outputs: str) -> None:
     """Raises UserError where `outputs` is no folder that can be written, or made."""
     place = Path(outputs)

@@ -1,4 +1,4 @@
-"""`hydra/sweeper=crate`: runs the points of a sweep file. Chosen by `sweep=NAME`."""
+"""`hydra/sweeper=crate`: the points of a sweep file, or of `-m KEY=A,B`. It is the default."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
-from crate.config.commandline import explain
-from crate.config.errors import UserError, raise_all
-from crate.run import prepare
+from crate.config.errors import UserError
+from crate.config.schema import Sweep
 from crate.sweep.points import points
 
 
@@ -22,7 +22,7 @@ class CrateSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.config, self.hydra_context = config, hydra_context
+        self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -30,22 +30,19 @@ class CrateSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Runs what `arguments`, the overrides typed, leave of the sweep; returns the results.
 
-        Raises UserError with the mistakes of all points before the first one starts.
+        Raises UserError where a run did not finish.
         """
-        found = points(OmegaConf.to_object(self.config.sweep), arguments)
-        mistakes = {str(error): error for point in found if (error := self._mistake(point))}
-        raise_all(list(mistakes.values()))
-        return self.launcher.launch(found, initial_job_idx=0)
-
-    def _mistake(self, point: list[str]) -> UserError | None:
-        try:
-            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, point)
-            with open_dict(cfg):
-                del cfg["hydra"]
-            prepare(cfg)
-        except Exception as error:
-            return explain(error, point)
-        return None
+        none = Sweep(name="", question="", seeds=[])
+        sweep = OmegaConf.to_object(self.config.sweep) if self.config.sweep else none
+        found = points(sweep, arguments)
+        results = self.launcher.launch(found, initial_job_idx=0)
+        failed = [result for result in results if result.status is JobStatus.FAILED]
+        if failed:
+            raise UserError(
+                f"{len(failed)} of {len(results)} runs have not finished",
+                fix="the same command, which goes on; python -m crate.sweep list names the sweep",
+            )
+        return results
 
 
 ConfigStore.instance().store(

@@ -17,13 +17,18 @@ def label(config: Config, choices: Choices, overrides: list[str]) -> str:
     Only what belongs to the identity is named, so that data.workers=4 does not appear.
     """
     words = [choices["model"], choices["data"], choices["optimizer"]]
-    known = _flat(identity(config))
+    known = known_keys(config)
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         if key in known:
             words.append(f"{key.split('.')[-1]}{value}")
     text = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))
     return text[:100].rstrip("-_.")
+
+
+def known_keys(config: Config) -> set[str]:
+    """Returns the dotted keys of a configuration that belong to its identity."""
+    return _flat(identity(config))
 
 
 def _flat(values: dict[str, Any], at: str = "") -> set[str]:

@@ -320,6 +320,7 @@ class Wandb(Tracker):
     tags: list[str] = option([], "words to find the run by", identity=False)
     name: str | None = option(None, "the run's name; null: its folder's label", identity=False)
     swept: dict[str, Any] = option({}, "what a sweep varies, by key", identity=False)
+    published: dict[str, Any] = option({}, "the published results of the point", identity=False)
     queue_size: int = option(
         10_000, "rows that wait for wandb; more are dropped", identity=False, at_least=1
     )
@@ -353,7 +354,10 @@ class Sweep:
     baseline: dict[str, Any] = option({}, "the point to compare with", identity=False)
     metric: str = option("val/top1", "what is compared", identity=False)
     published: list[dict[str, Any]] = option(
-        [], "published results: swept values, result, source", identity=False
+        [], "published results: swept values and the metric", identity=False
+    )
+    source: str | None = option(
+        None, "of what, and where, those results were published", identity=False
     )
 
 
@@ -435,6 +439,9 @@ class Config:
     )
     checkpoint: str | None = option(None, "checkpoint to evaluate", identity=False, path=True)
     sweep: Sweep | None = option(None, "the ablation a run belongs to", identity=False)
+    name: str | None = option(
+        None, "name of a sweep; null: its file's, else the swept keys", identity=False
+    )
     outputs: str = option("outputs", "where run folders go", identity=False, path=True)
     train: Train = field(default_factory=Train, metadata={"help": "how to train"})
     model: Model = field(default_factory=Model, metadata={"help": "the model"})

@@ -10,6 +10,8 @@ from typing import Any
 from crate.config.schema import NO_NEUTRAL, Config, pair
 
 DIGITS = 12  # hexadecimal; 48 bits
+_FREE_OF_COST = ("seed", "train.epochs", "train.label_smoothing", "schedule", "model.sparsity")
+_FREE_OF_COST += ("model.step_size", "optimizer.lr", "optimizer.weight_decay")
 
 
 def signature(config: Config, data: Any = None, init_from: str | None = None) -> str:
@@ -22,6 +24,18 @@ def signature(config: Config, data: Any = None, init_from: str | None = None) ->
     parts = {"config": identity(config), "data": data, "init_from": init_from}
     text = json.dumps({key: value for key, value in parts.items() if value}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def shape(config: Config) -> str:
+    """Returns the hash of all that decides how long an epoch takes on a given machine."""
+    values = identity(config)
+    for key in _FREE_OF_COST:
+        *parents, last = key.split(".")
+        node: Any = values
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(last, None)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
 def identity(node: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Imports no torch, so that a launch can check and identify data at once.
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError, shorten
-from crate.config.schema import Data, FashionMNIST, Folder
+from crate.config.schema import Data, Digits, FashionMNIST, Folder
 
 SPLITS = ("train", "val")
 IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "val": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+NUM_IMAGES = {
+    "digits": {"train": 1_437, "val": 360},
+    "fashion_mnist": {"train": 60_000, "val": 10_000},
+    "imagenet1k": {"train": 1_281_167, "val": 50_000},
+}
+IMAGE_SUFFIXES = tuple(".jpg .jpeg .png .ppm .bmp .pgm .tif .tiff .webp".split())  # torchvision's
 
 
 def complete(cfg: DictConfig) -> list[UserError]:
@@ -85,8 +92,30 @@ def identity(data: Data) -> Any:
     if not isinstance(data, Folder) or data.published:
         return None
     root = Path(data.root)
-    counts = {split: _count(root / split) for split in SPLITS}
+    counts = {split: list(_count(root / split)) for split in SPLITS}
     return {"classes": class_names(root), **counts}
+
+
+def num_images(data: Data) -> dict[str, int] | None:
+    """Returns how many images {"train": .., "val": ..} a run trains on and evaluates.
+
+    With `data.val_fraction` these are the two parts of the training split, and "test" is the
+    evaluation split, as `crate.data.loader.load_splits` has them. ImageNet-1K is taken at its
+    published size; other folders are counted, once a process. None where only building the data
+    tells: a user's own.
+    """
+    if data._target_ != type(data)._target_:  # a class of one's own
+        return None
+    names = {Digits: "digits", FashionMNIST: "fashion_mnist"}
+    name = data.published if isinstance(data, Folder) else names[type(data)]
+    if name in NUM_IMAGES:
+        whole = NUM_IMAGES[name]
+    else:
+        whole = {split: _count_images(Path(data.root) / split) for split in SPLITS}
+    if not data.val_fraction:
+        return dict(whole)
+    num_val = round(data.val_fraction * whole["train"])
+    return {"train": whole["train"] - num_val, "val": num_val, "test": whole["val"]}
 
 
 def idx_file(root: Path, name: str) -> Path | None:
@@ -111,10 +140,26 @@ def _missing_idx_files(root: Path) -> list[UserError]:
     ]
 
 
-def _count(folder: Path) -> list[int]:
-    """Returns the number of files below a folder and their bytes."""
+@cache
+def _count(folder: Path) -> tuple[int, int]:
+    """Returns the number of files below a folder and their bytes; walks it once a process."""
     files = size = 0
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, followlinks=True):
         files += len(names)
         size += sum(os.stat(os.path.join(parent, name)).st_size for name in names)
-    return [files, size]
+    return files, size
+
+
+@cache
+def _count_images(folder: Path) -> int:
+    """Returns the number of images that torchvision's ImageFolder finds in the class folders.
+
+    Unlike `_count` it follows links, takes images alone and asks no file for its size.
+    """
+    classes = [entry.path for entry in os.scandir(folder) if entry.is_dir()]
+    return sum(
+        name.lower().endswith(IMAGE_SUFFIXES)
+        for path in classes
+        for _, _, names in os.walk(path, followlinks=True)
+        for name in names
+    )

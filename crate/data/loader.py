@@ -7,7 +7,6 @@ augmentation, however many worker processes prepare it and wherever a run was st
 from __future__ import annotations
 
 import math
-import os
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
+from crate import provenance
 from crate.config.errors import UserError
 from crate.config.schema import Data
 from crate.config.target import call
@@ -184,8 +184,7 @@ def num_workers(data: Data, local_size: int = 1) -> int:
     """Returns the loader processes of each of `local_size` ranks: as configured, or one a core."""
     if data.workers is not None:
         return data.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // local_size)
+    return max(1, provenance.cores() // local_size)
 
 
 def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -26,7 +26,6 @@ def register(config_dirs: list[Path]) -> None:
     """Makes every sweep file an option of the group `sweep`, which runs all of its points."""
     for name, file in sweep_files(config_dirs).items():
         node = {
-            "defaults": [{"override /hydra/sweeper": "crate"}],
             "hydra": {"mode": "MULTIRUN"},
             "sweep": read(file),
         }

@@ -50,7 +50,7 @@ class Wandb(Tracker):
             "job_type": options["job_type"] or config["task"],
             "tags": options["tags"],
             "name": options["name"] or folder.path.name.removesuffix(f"-{signature}"),
-            "config": config | {"swept": options["swept"]},
+            "config": config | {key: options[key] for key in ("swept", "published")},
             "limit_s": self.finish_timeout_s / 3,  # to start, to start offline instead, to upload
         }
         self.first = redact(first)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from crate.config.errors import UserError
+from crate.provenance import cpu_name
 from crate.train.distributed import Ranks
 
 SINGLE = Ranks()
@@ -72,3 +73,10 @@ def _cpu_has_bf16() -> bool:
     if capabilities:
         return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
     return torch.cpu._is_avx512_bf16_supported()
+
+
+def hardware(device: torch.device) -> str:
+    """Returns the name of a device as its maker gives it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return cpu_name()

@@ -123,7 +123,7 @@ def train(
                         "a disk with room; the last whole checkpoint stands",
                         "the same command, which goes on from there",
                     )
-                record.saved(state)
+                record.saved(state, signals.sigterm_at)
                 next_save = time.monotonic() + 60 * (
                     options.checkpoint_every_min if saved else RETRY_MIN
                 )

@@ -40,7 +40,7 @@ class Silence:
     def test(self, state: TrainState, metrics: dict[str, float]) -> None:
         pass
 
-    def saved(self, state: TrainState) -> None:
+    def saved(self, state: TrainState, sigterm_at: float | None) -> None:
         pass
 
 
@@ -90,7 +90,8 @@ class Record(Silence):
             f"loss {metrics['train/loss']:.3f}  |g| {metrics['train/grad_norm']:.2g}  "
             f"{metrics['images_per_s']:.0f} images/s  {metrics['memory_gb']:.1f} GB",
         )
-        self.folder.update_status(step=state.step)
+        at_work = {key: metrics[key] for key in ("images_per_s", "remaining_s")}
+        self.folder.update_status(step=state.step, step_at=time.time(), **at_work)
         self._mark(state)
 
     def evaluation(self, state: TrainState, metrics: dict[str, float]) -> None:
@@ -109,15 +110,18 @@ class Record(Silence):
             ema,
             clock["time_s"],
         )
+        self.folder.update_status(
+            step_at=time.time(), last_top1=metrics["val/top1"], best_top1=state.best_top1
+        )
         self._mark(state)
 
     def test(self, state: TrainState, metrics: dict[str, float]) -> None:
         """Logs the last word, from the evaluation split."""
         self.tracker.log(state.step, self._clock(state) | metrics)
 
-    def saved(self, state: TrainState) -> None:
-        """Notes a checkpoint."""
-        self.folder.update_status(step=state.step)
+    def saved(self, state: TrainState, sigterm_at: float | None) -> None:
+        """Notes a checkpoint, and since when the run has been told to end."""
+        self.folder.update_status(step=state.step, sigterm_at=sigterm_at)
         self._mark(state)
 
     def _mark(self, state: TrainState) -> None:

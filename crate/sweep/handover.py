@@ -1,0 +1,62 @@
+"""Hands frozen points over to a launcher: claimed first, so that nobody else takes them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from crate.ownership import this_process
+from crate.runfolder import RunFolder, runs_by_signature
+from crate.sweep import local, slurm
+from crate.sweep.folder import SweepFolder
+from crate.sweep.options import Launcher, Slurm
+from crate.sweep.state import CANCELLED
+
+logger = logging.getLogger("crate")
+
+
+def hand_over(
+    sweep: SweepFolder, manifest: dict[str, Any], todo: dict[str, Path], options: Launcher
+) -> list[str]:
+    """Claims runs, signatures with their snapshots, and gives them to Slurm where that is chosen.
+
+    Returns the numbers of the job arrays. The caller holds the lock, and runs the pool where it is
+    chosen. Every job is in the manifest, and in its run's status, as soon as it has a number.
+    """
+    folders = {key: RunFolder(runs_by_signature(sweep.outputs)[key]) for key in todo}
+    pool = {} if isinstance(options, Slurm) else {"pool": str(local.heartbeat_file(sweep))}
+    for folder in folders.values():
+        (folder.path / CANCELLED).unlink(missing_ok=True)
+        claim = pool or {"process": this_process()}
+        folder.update_status(state="queued", reason=None, claim=claim, sigterm_at=None)
+    if not isinstance(options, Slurm):
+        local.show_alive(sweep)
+        _note(sweep, manifest, {key: pool for key in todo}, todo)
+        return []
+    arrays: list[str] = []
+    for code in dict.fromkeys(todo.values()):
+        signatures = [key for key in todo if todo[key] == code]
+        for jobs in slurm.submit(sweep, signatures, options, code):
+            for key, job in jobs.items():
+                if folders[key].status.get("state") == "queued":  # else it runs, and says so
+                    folders[key].update_status(claim={"slurm": job})
+            _note(sweep, manifest, {key: {"slurm": job} for key, job in jobs.items()}, todo)
+            arrays += _arrays(jobs.values())
+    return arrays
+
+
+def _note(
+    sweep: SweepFolder, manifest: dict[str, Any], claims: dict[str, dict], todo: dict[str, Path]
+) -> None:
+    """Adds an attempt to each point of the manifest."""
+    for key, claim in claims.items():
+        attempt = claim | {"code": todo[key].name, "time": time.time()}
+        manifest["points"][key]["attempts"].append(attempt)
+    sweep.write_manifest(manifest)
+
+
+def _arrays(jobs: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(job.partition("_")[0] for job in jobs))

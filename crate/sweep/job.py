@@ -1,0 +1,104 @@
+"""What a job of a launcher does: one frozen point, in the process of a job or of a slot."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from crate.config.errors import UserError
+from crate.ownership import Busy
+from crate.progress import say_on_console
+from crate.runfolder import RunFolder, find, read_json, write_json
+from crate.sweep.folder import SweepFolder
+from crate.sweep.freeze import Point
+from crate.sweep.modules import Modules
+from crate.train.distributed import Ranks, SaidByFirst
+
+logger = logging.getLogger("crate")
+
+
+def write_point(sweep: SweepFolder, point: Point, modules: Modules) -> None:
+    """Writes down all that a job needs to know of a point.
+
+    What only a launch may decide is decided: a job that comes back after a preemption must not set
+    its own work aside.
+    """
+    config = asdict(point.config) | {"rerun": False, "resume": "auto", "other_code": "accept"}
+    values = {
+        "signature": point.signature,
+        "label": point.label,
+        "overrides": point.overrides,
+        "swept": point.swept,
+        "config": config,
+        "folder": os.getcwd(),
+        "modules": asdict(modules),
+    }
+    write_json(sweep.point_file(point.signature), values)
+
+
+class Job:
+    """Runs points of a sweep, by signature; submitit pickles it, and puts it back in the queue."""
+
+    def __init__(self, sweep: Path) -> None:
+        self.sweep = sweep
+
+    def __call__(self, signature: str) -> float | None:
+        """Returns the best val/top1 of a point (percent), or None where another process has it.
+
+        Raises what ended the run, so that Slurm calls the job failed.
+        """
+        sys.stdout.reconfigure(line_buffering=True)
+        ranks = Ranks.detect()
+        say_on_console(ranks.is_first)
+        values = read_json(SweepFolder(self.sweep).point_file(signature))
+        try:
+            return _train(values, ranks)
+        except Busy as error:
+            logger.info("left to the process that runs it: %s", error.given)
+        except SaidByFirst:
+            raise SystemExit(1) from None
+        except UserError as error:
+            _note_failure(values, str(error), None)
+            logger.error("error: %s", error)
+            raise SystemExit(1) from None
+        except Exception as error:
+            told = traceback.format_exc()
+            _note_failure(values, f"{type(error).__name__}: {error}", told)
+            raise
+        return None
+
+    def checkpoint(self, signature: str) -> Any:
+        """Returns what submitit puts back in the queue: the same point, which goes on."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, signature)
+
+
+def _train(values: dict[str, Any], ranks: Ranks) -> float | None:
+    from omegaconf import OmegaConf
+
+    from crate.config.schema import restore
+    from crate.run import signature_of, train
+
+    Modules(**values["modules"]).find()
+    if Path(values["folder"]).is_dir():  # where its launch was, for paths in kwargs of its own
+        os.chdir(values["folder"])
+    config = OmegaConf.to_object(restore(values["config"]))
+    if signature_of(config) != values["signature"]:
+        raise UserError(
+            "the data, or the weights of init_from, are not those of the launch",
+            "the files as they were, or a new launch",
+        )
+    return train(config, values["signature"], values["label"], values["overrides"], ranks)
+
+
+def _note_failure(values: dict[str, Any], reason: str, told: str | None) -> None:
+    """Writes down why a run failed before, or while, it could do so itself."""
+    path = find(values["config"]["outputs"], values["signature"])
+    if path is not None and RunFolder(path).status.get("state") != "finished":
+        RunFolder(path).update_status(state="failed", reason=reason, traceback=told)

@@ -1,0 +1,275 @@
+"""What every launcher does: checks all points, freezes them, and has each one run only once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
+
+from crate import provenance
+from crate.config.errors import UserError, raise_all
+from crate.config.label import known_keys
+from crate.config.schema import Wandb
+from crate.progress import say_on_console
+from crate.runfolder import RunFolder, read_json, require_writable, runs_by_signature
+from crate.sweep import local, slurm, snapshot
+from crate.sweep.folder import SweepFolder, locked
+from crate.sweep.freeze import Point, fixed_overrides, freeze, parse
+from crate.sweep.handover import hand_over
+from crate.sweep.job import write_point
+from crate.sweep.modules import Modules
+from crate.sweep.options import Launcher, Local, Slurm
+from crate.sweep.plan import check_budget, estimates, say_plan
+from crate.sweep.state import RunState, look
+from crate.sweep.wait import wait
+
+logger = logging.getLogger("crate")
+WITHOUT_RESULTS = ("crate_sweeper.CrateSweeper", "basic_sweeper.BasicSweeper")
+GROUPS = ("model", "optimizer", "data", "schedule", "augment", "experiment")
+
+
+@dataclass
+class Launch:
+    """Points on their way to a launcher; `states` are those found, by signature."""
+
+    sweep: SweepFolder
+    points: dict[str, Point]
+    states: dict[str, RunState]
+    options: Launcher
+
+    def pick(self, *states: str) -> list[str]:
+        """Returns the signatures of the points in one of `states`, in the sweep's order."""
+        return [key for key in self.points if self.states[key].state in states]
+
+    @property
+    def todo(self) -> list[str]:
+        return [
+            key
+            for key in self.points
+            if not self.states[key].is_active and self.states[key].state != "finished"
+        ]
+
+    @property
+    def joined(self) -> list[str]:
+        return [key for key in self.points if self.states[key].is_active]
+
+
+def launch(
+    overrides: list[list[str]], master: DictConfig, loader: ConfigLoader, options: Launcher
+) -> list[JobReturn]:
+    """Runs points given as overrides, or has them run; returns one result for each.
+
+    A point that is done is not run again, one that is at work is joined. A run that failed is a
+    FAILED result; one that nobody waits for is a COMPLETED one without a value. Raises UserError
+    with the mistakes of all points, before any has started.
+    """
+    say_on_console(True)
+    _require_own_sweeper(master)
+    if isinstance(options, Slurm) and not options.plan:
+        slurm.require_slurm()
+    frozen = freeze(overrides, master, loader)
+    _check_together(frozen, options)
+    points = {point.signature: point for point in frozen}
+    outputs = frozen[0].config.outputs
+    sweep_name, fixed = _name(frozen, master), _identity_of_fixed(frozen[0], master)
+    if options.plan:
+        say_plan(points, _look(points, outputs), options)
+        return [JobReturn(status=JobStatus.COMPLETED) for _ in frozen]
+    require_writable(outputs)
+    with locked(outputs):
+        states = _settle(points, _look(points, outputs), outputs)
+        sweep = SweepFolder.create(Path(outputs), sweep_name, fixed)
+        launched = Launch(sweep, points, states, options)
+        if options.budget_h is not None:
+            check_budget(estimates(points, states, options), options)
+        manifest = _manifest(launched, sweep_name, fixed, master)
+        todo = _freeze_code(launched, manifest)
+        arrays = hand_over(sweep, manifest, todo, options)
+    _say_counts(launched, arrays)
+    swept = {key: point.swept for key, point in points.items()}
+    if isinstance(options, Local):
+        on_cpu = all(points[key].config.device == "cpu" for key in todo)
+        local.run_all(sweep, swept, todo, options, on_cpu=on_cpu)
+    elif _waits(options, master):
+        wait(swept, outputs, sweep.path.name)
+    else:
+        _say_next(launched)
+        return [_result(each, launched.states[each.signature], waited=False) for each in frozen]
+    ended = _look(points, outputs)
+    return [_result(each, ended[each.signature], waited=True) for each in frozen]
+
+
+def _require_own_sweeper(master: DictConfig) -> None:
+    """Raises UserError where a sweep file would be passed over in silence."""
+    if master.sweep is not None and not master.hydra.sweeper._target_.endswith(WITHOUT_RESULTS[0]):
+        raise UserError(
+            f"sweep={master.sweep.name} is for hydra/sweeper=crate",
+            "a sweep file, or a sweeper that chooses the points itself",
+            "either sweep=... or hydra/sweeper=...",
+        )
+
+
+def _check_together(points: list[Point], options: Launcher) -> None:
+    """Raises UserError for what no point says of itself."""
+    errors = []
+    if len({point.config.outputs for point in points}) > 1:
+        errors.append(UserError("outputs is swept", "one folder a launch", "outputs=FOLDER"))
+    ranks = options.nodes * options.tasks_per_node if isinstance(options, Slurm) else 1
+    for wanted in {point.config.ranks for point in points} - {None, ranks}:
+        fix = f"hydra.launcher.tasks_per_node={wanted}" if isinstance(options, Slurm) else "ranks=1"
+        errors.append(UserError(f"ranks={wanted}, and a job starts {ranks}", str(ranks), fix))
+    small = min(point.config.train.batch_size for point in points)
+    if small < ranks:
+        errors.append(
+            UserError(f"train.batch_size={small} is less than the {ranks} ranks of a job")
+        )
+    raise_all(errors)
+
+
+def _name(points: list[Point], master: DictConfig) -> str:
+    """Returns the sweep's name: as typed, of its file, or the swept keys."""
+    if master.name is not None:
+        return master.name
+    if master.sweep is not None:
+        return master.sweep.name
+    keys = dict.fromkeys(key.rpartition(".")[2] for point in points for key in point.swept)
+    return "_x_".join(keys) or points[0].label
+
+
+def _identity_of_fixed(point: Point, master: DictConfig) -> list[str]:
+    """Returns what was typed for all points, as far as it can change their results."""
+    known = {*GROUPS, "init_from", *known_keys(point.config)}
+    typed = fixed_overrides(master)
+    return sorted(text for text in typed if parse(text).key_or_group in known)
+
+
+def _look(points: dict[str, Point], outputs: str) -> dict[str, RunState]:
+    folders = runs_by_signature(outputs)
+    return look({key: folders.get(key) for key in points})
+
+
+def _settle(
+    points: dict[str, Point], states: dict[str, RunState], outputs: str
+) -> dict[str, RunState]:
+    """Sets aside what is to be trained anew; returns the states afterwards.
+
+    Raises UserError for what runs just now, or was finished by other code.
+    """
+    fingerprint, errors, aside = provenance.fingerprint(), [], []
+    for key, point in points.items():
+        config, state = point.config, states[key]
+        other = _is_of_other_code(state, fingerprint)
+        anew = config.rerun or (config.resume == "never" and state.state != "finished")
+        if state.path is None:
+            continue
+        if anew or (other and config.other_code == "rerun"):
+            if state.is_active:
+                errors.append(
+                    UserError(f"{state.path.name} is {state.state}; it cannot be set aside")
+                )
+            aside.append(state.path)
+        elif other and config.other_code == "ask":
+            errors.append(
+                UserError(
+                    f"done, by other code than this: {state.path}",
+                    "its result as it is, or training anew",
+                    "other_code=accept or other_code=rerun",
+                )
+            )
+    raise_all(errors)
+    for path in aside:
+        logger.info("set aside: %s", RunFolder(path).set_aside())
+    return _look(points, outputs) if aside else states
+
+
+def _is_of_other_code(state: RunState, fingerprint: str) -> bool:
+    if state.state != "finished":
+        return False
+    return read_json(state.path / "meta.json").get("fingerprint") not in (None, fingerprint)
+
+
+def _freeze_code(launched: Launch, manifest: dict[str, Any]) -> dict[str, Path]:
+    """Writes down what is to be run, by which code; returns the snapshot of each point."""
+    sweep, todo = launched.sweep, [launched.points[key] for key in launched.todo]
+    sweep.write_manifest(manifest)
+    if not todo:
+        return {}
+    roots = [Path(root) for point in todo if (root := getattr(point.config.data, "root", None))]
+    code = snapshot.take(sweep.outputs, excluded=list(dict.fromkeys(roots)))
+    modules = Modules.of([point.config for point in todo])
+    for file in modules.outside:
+        logger.warning("%s is outside of the checkout: an edit before its job starts counts", file)
+    manifest["launches"][-1] |= {"code": code.name, "outside": modules.outside}
+    for point in todo:
+        if isinstance(point.config.tracker, Wandb):
+            point.config.tracker.group = point.config.tracker.group or sweep.path.name
+        write_point(sweep, point, modules)
+        RunFolder.create(point.config.outputs, point.label, point.signature)
+    return {point.signature: code for point in todo}
+
+
+def _manifest(launched: Launch, name: str, fixed: list[str], master: DictConfig) -> dict[str, Any]:
+    """Returns the sweep's manifest with this launch in it."""
+    old = launched.sweep.manifest
+    stated = OmegaConf.to_container(master.sweep) if master.sweep else {}
+    keys = ("question", "grid", "zip", "seeds", "baseline", "metric", "published", "source")
+    points = old.get("points", {})
+    for key, point in launched.points.items():
+        known = points.get(key, {"attempts": []})
+        points[key] = known | {"overrides": point.overrides, "swept": point.swept}
+    entry = {
+        "time": time.time(),
+        "launcher": type(launched.options).__name__.lower(),
+        "options": asdict(launched.options),
+        "command": provenance.redact(sys.argv),
+        "fingerprint": provenance.fingerprint(),
+        "counts": {
+            "done": len(launched.pick("finished")),
+            "joined": len(launched.joined),
+            "submitted": len(launched.todo),
+        },
+    }
+    return {
+        "name": name,
+        "fixed": fixed,
+        **{key: stated.get(key, old.get(key)) for key in keys},
+        "launches": [*old.get("launches", []), entry],
+        "points": points,
+    }
+
+
+def _say_counts(launched: Launch, arrays: list[str]) -> None:
+    done, joined, todo = launched.pick("finished"), launched.joined, launched.todo
+    where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
+    counts = (launched.sweep.path.name, len(done), len(joined), len(todo), where)
+    logger.info("%s: %d done, %d at work already, %d to run%s", *counts)
+
+
+def _say_next(launched: Launch) -> None:
+    name = launched.sweep.path.name
+    logger.info("  python -m crate.sweep status %s --watch", name)
+    logger.info("  python -m crate.sweep results %s", name)
+
+
+def _waits(options: Launcher, master: DictConfig) -> bool:
+    if options.wait is not None:
+        return options.wait
+    return not master.hydra.sweeper._target_.endswith(WITHOUT_RESULTS)
+
+
+def _result(point: Point, state: RunState, *, waited: bool) -> JobReturn:
+    result = JobReturn(overrides=point.overrides, status=JobStatus.COMPLETED)
+    if state.state == "finished":
+        result.return_value = state.status["best_top1"]
+    elif waited:
+        result.status = JobStatus.FAILED
+        what = f"{state.path.name if state.path else point.label} {state.state}"
+        result.return_value = UserError(f"{what}: {state.reason}" if state.reason else what)
+    return result

@@ -1,0 +1,264 @@
+"""A copy of the checkout's code, so that what waits in a queue runs what was there when it came.
+
+    outputs/code/<hash>/      one for each state of the code, however many sweeps use it
+        .snapshot.json        revision, uncommitted changes, number and size of the files
+        launch.py, crate/...  as the checkout has them, read-only
+
+With git, that is every file that git tracks, as edited, and code that it neither tracks nor
+ignores; without git, what looks like code. Never: keys and passwords, outputs, data. A link to a
+file becomes the file; a link to a folder stays one, within the copy where it was within the
+checkout. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
+
+from crate import provenance
+from crate.config.check import CHECKOUT
+from crate.config.errors import UserError
+
+MAX_MB = 50  # 1e6 bytes
+LEFTOVER_S = 24 * 3600  # nobody takes that long to copy
+# No .json: one that git does not track is most often a result or data, and changes from launch to
+# launch; `git add` says that it belongs to the code.
+CODE = frozenset(".py .pyi .pyx .pxd .c .cc .cpp .cu .cuh .h .hpp .sh .yaml .yml .toml".split())
+WITHOUT_GIT = CODE | {".txt", ".cfg"}
+
+
+class Copy(NamedTuple):
+    """What the snapshot holds under a name: a file's mode and content, or a link's target."""
+
+    mode: int
+    content: bytes
+
+    @property
+    def kind(self) -> str:
+        if stat.S_ISLNK(self.mode):
+            return "link"
+        return "program" if self.mode & stat.S_IXUSR else "file"
+
+
+def take(outputs: Path, excluded: Sequence[Path] = (), checkout: Path = CHECKOUT) -> Path:
+    """Copies the checkout's code to outputs/code/<hash>/ and returns that folder.
+
+    A state of the code that is there already is not copied again. Nothing below `excluded` is
+    taken. Raises UserError where the code is too large, or cannot be read or written.
+    """
+    checkout = _real(checkout)
+    store = place(checkout / outputs, "")
+    try:
+        copies = _read(checkout, _excluded_folders(checkout, outputs, excluded))
+    except OSError as error:
+        given = f"cannot read {error.filename}: {error.strerror}"
+        raise UserError(given, "code that can be copied, or that git ignores") from error
+    origin = provenance.redact(provenance.revision(checkout))
+    snapshot = store / _hash(copies, origin)
+    try:
+        _remove_leftovers(store)
+        if not snapshot.exists():
+            size_mb = sum(len(copy.content) for copy in copies.values()) / 1e6
+            facts = {"files": len(copies), "mb": round(size_mb, 3), "taken_from": str(checkout)}
+            _store(snapshot, copies, origin | facts)
+    except OSError as error:
+        given = f"cannot write to {store}: {error.strerror}"
+        raise UserError(given, "a writable folder", "outputs=FOLDER") from error
+    _require_whole(snapshot, copies)
+    return snapshot
+
+
+def place(outputs: Path, name: str) -> Path:
+    """Returns where the snapshot of a hash lies, or lay."""
+    return outputs / "code" / name
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _excluded_folders(checkout: Path, outputs: Path, excluded: Sequence[Path]) -> set[Path]:
+    """Returns the folders to leave out; one around the checkout leaves out only its results."""
+    folders = (outputs, outputs / "code", outputs / "runs", *excluded)
+    found = {_real(checkout / folder) for folder in folders}
+    return {folder for folder in found if not checkout.is_relative_to(folder)}
+
+
+def _read(checkout: Path, excluded: set[Path]) -> dict[str, Copy]:
+    """Returns what the snapshot will hold, by name; raises UserError where that is too much."""
+    sizes: dict[str, int] = {}
+    copies: dict[str, Copy] = {}
+    for name in _names(checkout, excluded):
+        place, target = checkout / name, _real(checkout / name)
+        beyond_link = _real(place.parent) != place.parent  # git's index is older than the link
+        if beyond_link or _is_left_out(place, target, checkout, excluded):
+            continue
+        if target.is_file():
+            sizes[name] = target.stat().st_size
+        elif target.is_dir() and place.is_symlink():
+            inside = target.is_relative_to(checkout)
+            link = os.path.relpath(target, place.parent) if inside else str(target)
+            copies[name] = Copy(stat.S_IFLNK, os.fsencode(link))
+    _require_small(checkout, sizes)
+    for name in sizes:
+        copies[name] = Copy((checkout / name).stat().st_mode, (checkout / name).read_bytes())
+    return copies
+
+
+def _is_left_out(place: Path, target: Path, checkout: Path, excluded: set[Path]) -> bool:
+    """Tells what must not be copied: what lies, or links, where results, data or secrets are."""
+    inside = target.is_relative_to(checkout)
+    names = target.relative_to(checkout).parts if inside else (target.name,)
+    names += place.relative_to(checkout).parts
+    return (
+        place == checkout / provenance.SNAPSHOT_FILE
+        or any(fnmatchcase(name.lower(), key) for name in names for key in provenance.SECRET_FILES)
+        or any(path.is_relative_to(folder) for folder in excluded for path in (place, target))
+    )
+
+
+def _names(folder: Path, excluded: set[Path]) -> set[str]:
+    """Returns the files that belong to the code of a folder, relative to it.
+
+    A repository within the repository is asked itself: git names its folder, not its files.
+    """
+    is_root = provenance.git(folder, "rev-parse", "--show-prefix") == b"\n"
+    tracked = provenance.git(folder, "ls-files", "-z", "--cached") if is_root else None
+    if tracked is None:
+        return _walk(folder, excluded)
+    untracked = provenance.git(folder, "ls-files", "-z", "-o", "--exclude-standard") or b""
+    names = set()
+    for name in _split(tracked):
+        names |= _within(folder, name, excluded) or {name}
+    others = _split(untracked)
+    marked = tuple(name[: -len("pyvenv.cfg")] for name in others if name.endswith("/pyvenv.cfg"))
+    for name in others:
+        if not name.startswith(marked):  # by a virtual environment
+            found = _within(folder, name, excluded) or {name}
+            names |= {each for each in found if _is_code(folder, each, CODE)}
+    return names
+
+
+def _within(folder: Path, name: str, excluded: set[Path]) -> set[str]:
+    """Returns the files of a repository, or submodule, that lies within another one."""
+    inner = folder / name
+    if inner.is_symlink() or not inner.is_dir() or _real(inner) in excluded:
+        return set()
+    return {f"{name.rstrip('/')}/{each}" for each in _names(inner, excluded)}
+
+
+def _split(names: bytes) -> list[str]:
+    return [os.fsdecode(name) for name in names.split(b"\0") if name]
+
+
+def _is_code(folder: Path, name: str, suffixes: frozenset[str]) -> bool:
+    path = folder / name
+    return path.suffix.lower() in suffixes or (path.is_symlink() and path.is_dir())
+
+
+def _walk(folder: Path, excluded: set[Path]) -> set[str]:
+    """Returns what looks like code in a folder that git knows nothing of; of a snapshot, all."""
+    everything = provenance.is_snapshot(folder)
+    found = set()
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = [
+            name
+            for name in folders
+            if name != "__pycache__"
+            and _real(here / name) not in excluded
+            and (everything or not _is_no_source(here / name, folder))
+        ]
+        names = (str((here / name).relative_to(folder)) for name in (*folders, *files))
+        found |= {name for name in names if everything or _is_code(folder, name, WITHOUT_GIT)}
+    return found
+
+
+def _is_no_source(folder: Path, top: Path) -> bool:
+    """Tells folders that hold other people's code, or what was built."""
+    return (
+        folder.name.startswith(".")
+        or folder.name.endswith((".egg-info", "node_modules"))
+        or folder in (top / "build", top / "dist")
+        or any((folder / marker).exists() for marker in ("pyvenv.cfg", "conda-meta"))
+    )
+
+
+def _require_small(checkout: Path, sizes: dict[str, int]) -> None:
+    """Raises UserError, with the largest files, where there is more than code."""
+    total_mb = sum(sizes.values()) / 1e6
+    if total_mb <= MAX_MB:
+        return
+    largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:5]
+    rows = "".join(f"\n    {sizes[name] / 1e6:8.1f} MB  {name!r}" for name in largest)
+    raise UserError(
+        f"the code in {checkout} takes {total_mb:.1f} MB; most of it:{rows}",
+        f"up to {MAX_MB} MB; data and weights lie elsewhere",
+        "git rm --cached FILE and a line in .gitignore, or move it out and set data.root=FOLDER",
+    )
+
+
+def _hash(copies: dict[str, Copy], origin: dict[str, str | None]) -> str:
+    """Returns the identity of a state of the code: names, kinds, contents and origin."""
+    content = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
+    for name in sorted(copies):
+        copy = copies[name]
+        content.update(b"\0" + os.fsencode(name))
+        content.update(f"\0{copy.kind} {len(copy.content)}\0".encode() + copy.content)
+    return content.hexdigest()[:12]
+
+
+def _store(snapshot: Path, copies: dict[str, Copy], facts: dict) -> None:
+    """Writes a snapshot under another name and renames it, unless a rival was first."""
+    unique = f".{snapshot.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"  # pids recur on hosts
+    temporary = snapshot.with_name(unique)
+    about = Copy(0o644, (json.dumps(facts, indent=2) + "\n").encode())
+    try:
+        for name, copy in (copies | {provenance.SNAPSHOT_FILE: about}).items():
+            place = temporary / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _write(place, copy)
+        os.rename(temporary, snapshot)
+    except OSError:
+        if not snapshot.exists():  # else a rival was first
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(place: Path, copy: Copy) -> None:
+    if copy.kind == "link":
+        os.symlink(copy.content, os.fsencode(place))
+        return
+    with open(place, "xb") as file:
+        file.write(copy.content)
+        file.flush()
+        os.fsync(file.fileno())
+    place.chmod(copy.mode & 0o555)
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Removes what killed processes were copying long ago."""
+    for folder in store.glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < time.time() - LEFTOVER_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_whole(snapshot: Path, names: Iterable[str]) -> None:
+    """Raises UserError where someone, or a cluster's purge of old files, took files away."""
+    for name in (provenance.SNAPSHOT_FILE, *names):
+        if not os.path.lexists(snapshot / name):
+            given = f"the snapshot {snapshot} is damaged: {name} is gone"
+            raise UserError(given, "a whole one", f"rm -rf {quote(str(snapshot))}")

@@ -1,0 +1,117 @@
+"""The state of a run, told from its folder, its process and Slurm's queue. Imports no torch.
+
+| state | what it means |
+|---|---|
+| new | never begun |
+| queued | waits for a job, a slot, or its requeue |
+| running | its process lives, and makes steps |
+| stalled | its process lives, but has made no step for 10 minutes, or its heartbeat stopped |
+| finished | done |
+| failed | ended by an error, which `reason` names |
+| stopped | saved and ended at a signal; launching again goes on |
+| cancelled, timeout, out_of_memory | ended by Slurm |
+| dead | its process is gone without a word: killed, or its machine failed |
+| lost | it was to be run, but neither job nor launcher knows of it any more |
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crate.ownership import is_alive, owner_of
+from crate.runfolder import read_json
+from crate.sweep.slurm_queue import LIVE, SlurmQueue
+
+ACTIVE = ("queued", "running", "stalled")
+UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead", "lost")
+STALLED_S = 600.0
+CANCELLED = "cancelled.json"  # the user took the run back; no job begins it any more
+_ENDED = {
+    "CANCELLED": ("cancelled", "cancelled in Slurm"),
+    "TIMEOUT": ("timeout", "killed at the time limit"),
+    "DEADLINE": ("timeout", "killed at its deadline"),
+    "OUT_OF_MEMORY": ("out_of_memory", "killed for its memory"),
+    "NODE_FAIL": ("dead", "its machine failed"),
+    "BOOT_FAIL": ("dead", "its machine did not start"),
+    "PREEMPTED": ("dead", "preempted, and not requeued"),
+    "FAILED": ("dead", "its process ended without a word: killed, or left by an exit of its own"),
+}
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run's state, why, its status.json, and its folder (None: there is none yet)."""
+
+    state: str
+    reason: str | None
+    status: dict[str, Any]
+    path: Path | None
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+
+def look(paths: dict[str, Path | None]) -> dict[str, RunState]:
+    """Returns the state of each run folder, by signature; Slurm is asked once for all of them."""
+    statuses = {key: read_json(path / "status.json") if path else {} for key, path in paths.items()}
+    jobs = [_job(status) for status in statuses.values() if status.get("state") != "finished"]
+    queue = SlurmQueue(job for job in jobs if job)
+    return {key: _state(paths[key], status, queue) for key, status in statuses.items()}
+
+
+def _job(status: dict[str, Any]) -> str | None:
+    return (status.get("claim") or {}).get("slurm")
+
+
+def _state(path: Path | None, status: dict[str, Any], queue: SlurmQueue) -> RunState:
+    said = status.get("state")
+    if path is None or said is None:
+        return RunState("new", None, status, path)
+    if said == "finished":
+        return RunState("finished", None, status, path)
+    job = _job(status)
+    if owner_of(path) is not None:
+        return RunState(*_alive(status), status, path)
+    if said == "queued" and (path / CANCELLED).exists():
+        return RunState(*_ended(said, status, path, None), status, path)
+    if job and queue.is_live(job):
+        if queue.state(job) in ("RUNNING", "COMPLETING") and said == "running":
+            return RunState("stalled", "its job runs, but its process does not beat", status, path)
+        waits = "Slurm does not answer" if queue.state(job) is None else None
+        return RunState("queued", waits, status, path)
+    if said == "queued" and not job and _is_claimed(status["claim"]):
+        return RunState("queued", None, status, path)
+    return RunState(*_ended(said, status, path, queue.state(job) if job else None), status, path)
+
+
+def _alive(status: dict[str, Any]) -> tuple[str, str | None]:
+    """Tells running from stalled, of a run whose process lives."""
+    silent_s = time.time() - status.get("step_at", status["heartbeat"])
+    if status["state"] == "running" and silent_s > STALLED_S:
+        return "stalled", f"no step for {silent_s / 60:.0f} min"
+    return "running", None
+
+
+def _is_claimed(claim: dict[str, Any]) -> bool:
+    """Whether the process that took a point upon itself still lives."""
+    record = read_json(Path(claim["pool"])) if "pool" in claim else claim.get("process")
+    return bool(record) and is_alive(record)
+
+
+def _ended(said: str, status: dict[str, Any], path: Path, slurm: str | None) -> tuple[str, str]:
+    """Tells in what way a run ended that is neither finished nor alive."""
+    if (path / CANCELLED).exists():
+        return "cancelled", "cancelled by `python -m crate.sweep cancel`"
+    if said in ("failed", "stopped"):
+        return said, status.get("reason") or ""
+    if slurm is not None and slurm not in LIVE and slurm in _ENDED and slurm != "FAILED":
+        return _ENDED[slurm]
+    if said == "queued":
+        return "lost", "neither a job nor a launcher knows of it any more"
+    if status.get("sigterm_at"):
+        return "dead", "told to end (SIGTERM: cancelled, preempted or shut down), and ended"
+    return _ENDED["FAILED"]

@@ -1,0 +1,74 @@
+"""Follows runs until they have ended: a line for each that ends, and a live table on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from rich.live import Live
+
+from crate.progress import console
+from crate.runfolder import runs_by_signature
+from crate.sweep.state import RunState, look
+from crate.sweep.table import duration, table, words
+
+logger = logging.getLogger("crate")
+POLL_S = 2.0
+
+
+class Watch:
+    """Follows the runs of `swept`, the values of each by signature, below `outputs`."""
+
+    def __init__(self, swept: dict[str, dict[str, Any]], outputs: str) -> None:
+        self.swept, self.outputs = swept, outputs
+        self.states: dict[str, RunState] = {}
+        self._ended: set[str] = set()
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Watch:
+        if console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def update(self) -> None:
+        """Looks at all runs, says which have ended since, and draws those at work."""
+        folders = runs_by_signature(self.outputs)
+        rest = [key for key in self.swept if key not in self._ended]
+        self.states |= look({key: folders.get(key) for key in rest})
+        for key in rest:
+            if not self.states[key].is_active:
+                self._ended.add(key)
+                self._say_end(key)
+        if console.is_terminal:
+            at_work = [key for key in rest if self.states[key].state in ("running", "stalled")]
+            self._live.update(table({key: self.swept[key] for key in at_work}, self.states))
+            self._live.refresh()
+
+    def follow(self) -> None:
+        """Returns once all have ended."""
+        self.update()
+        while not self.has_ended:
+            time.sleep(POLL_S)
+            self.update()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no run is at work or waits any more."""
+        return len(self._ended) == len(self.swept)
+
+    def _say_end(self, key: str) -> None:
+        state, count = self.states[key], f"{len(self._ended)}/{len(self.swept)}"
+        status = state.status
+        if state.state == "finished":
+            took = duration(status.get("time_s"))
+            told = (
+                f"val/top1 last {status['last_top1']:.2f}, best {status['best_top1']:.2f}, {took}"
+            )
+            logger.info("%s  %s  %s  %s", count, state.state, words(self.swept[key]), told)
+        else:
+            reason = (state.reason or "").partition("\n")[0]
+            logger.error("%s  %s  %s  %s", count, state.state, words(self.swept[key]), reason)
