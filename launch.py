@@ -11,6 +11,7 @@ import traceback
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from crate.config import commandline, schema
@@ -26,6 +27,8 @@ def main(cfg: DictConfig) -> float | None:
 
     chosen = OmegaConf.to_container(HydraConfig.get(), resolve=False)
     try:
+        if chosen["mode"] is RunMode.RUN:
+            commandline.require_no_launcher(chosen["overrides"]["hydra"])
         return run(cfg, chosen["runtime"]["choices"], chosen["overrides"]["task"])
     except SaidByFirst:
         sys.exit(1)
@@ -45,6 +48,7 @@ if __name__ == "__main__":
         sys.exit()
     try:
         commandline.check_flags(arguments)
+        commandline.check_launcher(arguments)
         commandline.add_config_dir_to_path(arguments)
         sweep_files.register(commandline.config_dirs(arguments))
         main()

@@ -7,6 +7,7 @@ MariaDB and slurmdbd, so that sacct answers. Two partitions: a job sent to `urge
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import socket
@@ -22,8 +23,8 @@ SLURM_CONF = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld}
-SlurmUser=root
-SlurmdUser=root
+SlurmUser={user}
+SlurmdUser={user}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CredType=cred/munge
@@ -55,13 +56,21 @@ PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE PriorityTier=1 Grace
 PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE PriorityTier=10 State=UP
 """
 
+ACCOUNTING_CONF = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={dbd}
+AccountingStoragePass={folder}/munge.socket
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1"""
+
 SLURMDBD_CONF = """\
 AuthType=auth/munge
 AuthInfo={folder}/munge.socket
 DbdHost={host}
 DbdAddr=127.0.0.1
 DbdPort={dbd}
-SlurmUser=root
+SlurmUser={user}
 LogFile={folder}/slurmdbd.log
 PidFile={folder}/slurmdbd.pid
 StorageType=accounting_storage/mysql
@@ -81,7 +90,11 @@ def missing(accounting: bool = False) -> list[str]:
 
 
 class Cluster:
-    """Daemons that run until `stop`; `environment` is what a user of this cluster has set."""
+    """Daemons that run until `stop`.
+
+    `environment` is what a user of this cluster has set; in `without_accounting` sacct does not
+    answer.
+    """
 
     def __init__(
         self,
@@ -97,18 +110,19 @@ class Cluster:
         self._values = self._ports | {
             "host": socket.gethostname().split(".")[0],
             "folder": folder,
+            "user": getpass.getuser(),
             "max_array": max_array,
             "min_job_age": min_job_age,
-            "accounting": "AccountingStorageType=accounting_storage/slurmdbd\n"
-            f"AccountingStorageHost=127.0.0.1\nAccountingStoragePort={self._ports['dbd']}\n"
-            f"AccountingStoragePass={folder}/munge.socket\n"
-            "JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1"
+            "accounting": ACCOUNTING_CONF.format(folder=folder, **self._ports)
             if accounting
             else "",
         }
         (folder / "state").mkdir(parents=True)
         (folder / "slurm.conf").write_text(SLURM_CONF.format(**self._values))
+        bare = SLURM_CONF.format(**self._values | {"accounting": ""})
+        (folder / "bare.conf").write_text(bare)
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.without_accounting = {"SLURM_CONF": str(folder / "bare.conf")}
         self._env = {"PATH": "/usr/sbin:/usr/bin:/bin:/sbin", **self.environment}
         try:
             self._start(accounting)
@@ -191,9 +205,24 @@ class Cluster:
         lines = (self.run("squeue", "-h", "-r", "-t", "all", "-o", "%i %T") or "").splitlines()
         return dict(line.split() for line in lines)
 
+    def accounted(self, job: str) -> str | None:
+        """Returns the state of a job that accounting knows, once it has ended."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            said = self.run("sacct", "-X", "-n", "-P", "-o", "State", "-j", job)
+            if said and said.split()[0] not in ("RUNNING", "PENDING", "COMPLETING"):
+                return said.split()[0]
+            time.sleep(0.2)
+        return None
+
+    def release(self, outputs: Path) -> None:
+        """Lets the jobs of `outputs` run that were submitted with a hold."""
+        for file in outputs.glob("sweeps/*/jobs/*_submission.sh"):
+            self.run("scontrol", "release", file.name.partition("_")[0])
+
     def stop(self) -> None:
         """Ends every job, then every daemon."""
-        if self.run("scancel", "--full", "-u", "root") is not None:
+        if self.run("scancel", "--full", "-u", getpass.getuser()) is not None:
             deadline = time.monotonic() + 15
             while self.run("squeue", "-h") and time.monotonic() < deadline:
                 time.sleep(0.2)

@@ -44,14 +44,14 @@ IDENTITY = set(
 )
 NOT_IDENTITY = set(
     """
-    task device ranks sweep resume rerun other_code init_from checkpoint outputs
+    task device ranks sweep name resume rerun other_code init_from checkpoint outputs
     train.accumulation_steps train.log_every_steps train.checkpoint_every_steps
     train.checkpoint_every_min train.keep train.profile
     model.allow_long
     data.root data.workers data.suggested.patch_size data.suggested.epochs
     data.suggested.batch_size data.suggested.warmup_epochs
     tracker._target_ tracker.kwargs tracker.project tracker.entity tracker.mode tracker.group
-    tracker.job_type tracker.tags tracker.name tracker.swept tracker.queue_size
+    tracker.job_type tracker.tags tracker.name tracker.swept tracker.published tracker.queue_size
     tracker.finish_timeout_s
     """.split()
 )

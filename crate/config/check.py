@@ -32,7 +32,7 @@ def typed(cfg: DictConfig, found: list[UserError] | None = None) -> Config:
         raise UserError(str(error).splitlines()[0]) from None
     assert isinstance(config, Config)
     _absolute_paths(config)
-    errors = _rule_errors(config) or cross_field_errors(config)
+    errors = rule_errors(config) or cross_field_errors(config)
     raise_all(errors + own_target_errors(config))
     return config
 
@@ -101,13 +101,13 @@ def _absolute_paths(node: Any) -> None:
             setattr(node, entry.name, str(CHECKOUT / Path(value).expanduser()))
 
 
-def _rule_errors(node: Any, at: str = "") -> list[UserError]:
+def rule_errors(node: Any, at: str = "") -> list[UserError]:
     """Checks each value against the rules of its field."""
     errors = []
     for entry in fields(node):
         value, name = getattr(node, entry.name), f"{at}{entry.name}"
         if is_dataclass(value):
-            errors += _rule_errors(value, f"{name}.")
+            errors += rule_errors(value, f"{name}.")
         elif value is not None:
             errors += _broken_rule(name, value, entry.metadata)
     return errors

@@ -53,6 +53,33 @@ def check_flags(arguments: list[str]) -> None:
             raise UserError(f"--config-dir: there is no folder {folder}", fix="--config-dir FOLDER")
 
 
+def check_launcher(arguments: list[str]) -> None:
+    """Raises UserError for the launchers of Hydra's own plugin, where that is installed too.
+
+    They take code and YAML as these are when a job starts, and call a failed job done.
+    """
+    for text in arguments:
+        key, _, name = text.partition("=")
+        if key.strip("+") == "hydra/launcher" and name.startswith("submitit_"):
+            ours = name.removeprefix("submitit_")
+            raise UserError(
+                f"{text}: the launchers submitit_* are another plugin's, not this project's",
+                "local, slurm",
+                f"hydra/launcher={ours if ours in ('local', 'slurm') else 'slurm'}",
+            )
+
+
+def require_no_launcher(overrides: list[str]) -> None:
+    """Raises UserError where a single run was given options that only a sweep reads."""
+    for text in overrides:
+        if text.startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")):
+            raise UserError(
+                f"{text} is for a sweep, and this is a single run",
+                "a sweep of one point or more",
+                "python launch.py -m ..., or sweep=NAME",
+            )
+
+
 def explain(error: Exception, arguments: list[str]) -> UserError:
     """Returns every mistake on the command line at once; `error` is what Hydra stopped at."""
     if isinstance(error, UserError):

@@ -17,6 +17,7 @@ from crate.runfolder import RunFolder, find, read_json, write_json
 from crate.sweep.folder import SweepFolder
 from crate.sweep.freeze import Point
 from crate.sweep.modules import Modules
+from crate.sweep.state import CANCELLED
 from crate.train.distributed import Ranks, SaidByFirst
 
 logger = logging.getLogger("crate")
@@ -48,7 +49,7 @@ class Job:
         self.sweep = sweep
 
     def __call__(self, signature: str) -> float | None:
-        """Returns the best val/top1 of a point (percent), or None where another process has it.
+        """Returns the best val/top1 of a point (percent), or None where it is not to be run here.
 
         Raises what ended the run, so that Slurm calls the job failed.
         """
@@ -56,6 +57,10 @@ class Job:
         ranks = Ranks.detect()
         say_on_console(ranks.is_first)
         values = read_json(SweepFolder(self.sweep).point_file(signature))
+        path = find(values["config"]["outputs"], signature)
+        if path is not None and (path / CANCELLED).exists():
+            logger.info("cancelled before it began")
+            return None
         try:
             return _train(values, ranks)
         except Busy as error:

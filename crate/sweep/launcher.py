@@ -14,6 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from crate import provenance
+from crate.config.check import rule_errors
 from crate.config.errors import UserError, raise_all
 from crate.config.label import known_keys
 from crate.config.schema import Wandb
@@ -71,6 +72,7 @@ def launch(
     with the mistakes of all points, before any has started.
     """
     say_on_console(True)
+    raise_all(rule_errors(options, "hydra.launcher."))
     _require_own_sweeper(master)
     if isinstance(options, Slurm) and not options.plan:
         slurm.require_slurm()
@@ -139,8 +141,9 @@ def _name(points: list[Point], master: DictConfig) -> str:
         return master.name
     if master.sweep is not None:
         return master.sweep.name
-    keys = dict.fromkeys(key.rpartition(".")[2] for point in points for key in point.swept)
-    return "_x_".join(keys) or points[0].label
+    keys = dict.fromkeys(key for point in points for key in point.swept)
+    words = [key.rpartition(".")[2] for key in keys if key != "seed" or len(keys) == 1]
+    return "_x_".join(words) or points[0].label
 
 
 def _identity_of_fixed(point: Point, master: DictConfig) -> list[str]:

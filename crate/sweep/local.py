@@ -45,16 +45,18 @@ def show_alive(sweep: SweepFolder) -> None:
 def environments(options: Local, number: int, *, on_cpu: bool) -> list[dict[str, str]]:
     """Returns what tells each slot its share of the machine: one environment a slot.
 
-    There are no more slots than runs (`number`); `on_cpu` leaves the GPUs alone.
+    There are no more slots than runs (`number`); `on_cpu` leaves the GPUs alone. The caller's own
+    OMP_NUM_THREADS stands where nothing else is said.
     """
     gpus, cores = [] if on_cpu else _gpus(), provenance.cores()
+    wanted = options.threads or int(os.environ.get("OMP_NUM_THREADS", 0))
     if gpus:
         gpus = [gpu for _ in range(options.runs_per_gpu) for gpu in gpus]
         slots = min(options.slots or len(gpus), len(gpus))
     else:
-        slots = options.slots or max(1, cores // (options.threads or 1))
+        slots = options.slots or max(1, cores // (wanted or 1))
     slots = min(slots, number)
-    threads = options.threads or max(1, cores // slots)
+    threads = wanted or max(1, cores // slots)
     shares = [{"OMP_NUM_THREADS": str(threads), "CRATE_CORES": str(threads)} for _ in range(slots)]
     for share, gpu in zip(shares, gpus, strict=False):
         share["CUDA_VISIBLE_DEVICES"] = gpu

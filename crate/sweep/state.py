@@ -78,11 +78,8 @@ def _state(path: Path | None, status: dict[str, Any], queue: SlurmQueue) -> RunS
         return RunState(*_alive(status), status, path)
     if said == "queued" and (path / CANCELLED).exists():
         return RunState(*_ended(said, status, path, None), status, path)
-    if job and queue.is_live(job):
-        if queue.state(job) in ("RUNNING", "COMPLETING") and said == "running":
-            return RunState("stalled", "its job runs, but its process does not beat", status, path)
-        waits = "Slurm does not answer" if queue.state(job) is None else None
-        return RunState("queued", waits, status, path)
+    if job and (state := _in_queue(said, job, queue)) is not None:
+        return RunState(*state, status, path)
     if said == "queued" and not job and _is_claimed(status["claim"]):
         return RunState("queued", None, status, path)
     return RunState(*_ended(said, status, path, queue.state(job) if job else None), status, path)
@@ -94,6 +91,20 @@ def _alive(status: dict[str, Any]) -> tuple[str, str | None]:
     if status["state"] == "running" and silent_s > STALLED_S:
         return "stalled", f"no step for {silent_s / 60:.0f} min"
     return "running", None
+
+
+def _in_queue(said: str, job: str, queue: SlurmQueue) -> tuple[str, str | None] | None:
+    """Tells what a job without a live process waits for; None where it waits for nothing."""
+    if not queue.answers:
+        silent = {"queued": "queued", "running": "stalled"}.get(said)
+        return (silent, "Slurm does not answer") if silent else None
+    if not queue.is_live(job):
+        return None
+    if queue.state(job) not in ("RUNNING", "COMPLETING"):
+        return "queued", None
+    if said == "running":
+        return "stalled", "its job runs, but its process does not beat"
+    return None if said == "failed" else ("queued", None)
 
 
 def _is_claimed(claim: dict[str, Any]) -> bool:

@@ -186,9 +186,14 @@ def _export_address(ranks: Ranks) -> None:
     """Says where the ranks of a Slurm step meet: its first node, at a port of the job's own."""
     env = os.environ
     if "MASTER_ADDR" not in env:
-        command = ["scontrol", "show", "hostnames", env["SLURM_STEP_NODELIST"]]
-        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        env["MASTER_ADDR"] = names.split()[0]
+        first = _scontrol("hostnames", env["SLURM_STEP_NODELIST"]).split()[0]
+        address = re.search(r"NodeAddr=(\S+)", _scontrol("node", first))
+        env["MASTER_ADDR"] = address[1] if address else first  # its name need not resolve
     step = int(env["SLURM_JOB_ID"]) * 7 + int(env.get("SLURM_STEP_ID", 0))
     env.setdefault("MASTER_PORT", str(20000 + step % 20000))
     env.update(RANK=str(ranks.rank), WORLD_SIZE=str(ranks.size), LOCAL_RANK=str(ranks.local_rank))
+
+
+def _scontrol(*words: str) -> str:
+    command = ["scontrol", "show", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

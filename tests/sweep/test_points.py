@@ -128,9 +128,10 @@ def test_a_sweep_file_of_ones_own_runs_and_trains_nothing_twice(tmp_path):
     typed = (*ours, "train.epochs=1", f"outputs={tmp_path}")
     first = launch(*typed)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.count("val/top1: last") == len(list((tmp_path / "runs").iterdir())) == 4
+    assert "0 done, 0 at work already, 4 to run" in first.stdout
+    assert first.stdout.count("val/top1 last") == len(list((tmp_path / "runs").iterdir())) == 4
     again = launch(*typed, "seed=1", "model.sparsity=0.5,0.1")
-    assert again.stdout.count("done already") == 2, again.stdout
+    assert "2 done, 0 at work already, 0 to run" in again.stdout, again.stdout
     assert len(list((tmp_path / "runs").iterdir())) == 4
 
 

@@ -1,0 +1,126 @@
+"""The local pool: slots, shares, signals, and nothing trained twice."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from crate.runfolder import read_json
+from crate.sweep.local import environments
+from crate.sweep.options import Local
+from tests.launching import TINY, launch, start
+from tests.sweep.asking import ask, by_seed, runs, states, wait_until
+
+ONE = (*TINY, "train.epochs=1", "schedule.warmup_epochs=0", "data.workers=0")
+SLOTS = ("hydra.launcher.slots=2", "hydra.launcher.threads=1")
+
+
+def test_a_worker_trains_as_a_fresh_process_does(tmp_path):
+    pool, single = tmp_path / "pool", tmp_path / "single"
+    words = (*ONE, "data.workers=1", "augment=flip_crop", "train.log_every_steps=1")
+    done = launch("-m", *words, "seed=0,1", f"outputs={pool}", "hydra.launcher.slots=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("finished") == 2
+    for seed in (0, 1):
+        assert launch(*words, f"seed={seed}", f"outputs={single}").returncode == 0
+    assert by_seed(pool) == by_seed(single)
+    (said,) = pool.glob("sweeps/*/jobs/workers.out")
+    assert not said.read_text()
+
+
+def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(odd, tmp_path):
+    outputs = tmp_path / "out"
+    words = ("-m", *odd, "model.kwargs.mode=slow", "seed=0,1,2", f"outputs={outputs}")
+    pool = start(*words, *SLOTS, "train.epochs=1000")
+    wait_until(lambda: sum(_step(run) > 4 for run in (outputs / "runs").glob("*")) == 2)
+    found = states(outputs, "seed")
+    assert found == {"0": "running", "1": "running", "2": "queued"}
+    pool.send_signal(signal.SIGINT)
+    done = pool.finish(60)
+    assert done.returncode == 130 and "the same command goes on" in done.stdout, done
+    assert set(states(outputs, "seed").values()) == {"stopped"}
+    assert sum(bool(list(run.glob("checkpoints/step-*.pt"))) for run in runs(outputs)) == 2
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def _step(run: Path) -> int:
+    return read_json(run / "status.json").get("step", 0)
+
+
+@pytest.mark.slow
+def test_a_killed_pool_leaves_its_runs_at_work_and_loses_the_queue(odd, tmp_path):
+    outputs = tmp_path / "out"
+    words = ("-m", *odd, "model.kwargs.mode=slow", f"outputs={outputs}", "train.epochs=3")
+    pool = start(*words, "seed=0,1,2", *SLOTS)
+    wait_until(lambda: sum(_step(run) > 3 for run in (outputs / "runs").glob("*")) == 2)
+    pool.send_signal(signal.SIGKILL)
+    wait_until(lambda: not pool.is_running())
+    found = states(outputs, "seed")
+    assert found["2"] == "lost" and set(found.values()) <= {"lost", "running", "finished"}
+    wait_until(lambda: states(outputs, "seed") == {"0": "finished", "1": "finished", "2": "lost"})
+    again = ask(outputs, "retry", "seed", "--lost")
+    assert again.returncode == 0 and "1 to run again" in again.stdout, again.stderr
+    assert set(states(outputs, "seed").values()) == {"finished"}
+
+
+def test_a_run_that_dies_takes_nobody_along(odd, tmp_path):
+    outputs = tmp_path / "out"
+    modes = "kill,error,exit,fine"
+    words = ("-m", *odd, f"model.kwargs.mode={modes}", f"outputs={outputs}")
+    done = launch(*words, "hydra.launcher.slots=1")
+    assert done.returncode == 1 and "3 of 4 runs have not finished" in done.stderr, done
+    assert "Traceback" not in done.stderr
+    assert states(outputs, "mode", "model.kwargs.mode") == {
+        "kill": "dead",
+        "error": "failed",
+        "exit": "failed",
+        "fine": "finished",
+    }
+    out = ask(outputs, "logs", "mode", "mode=exit")
+    assert out.returncode == 0 and "==> mode=exit  (failed)" in out.stdout
+    failed = ask(outputs, "status", "mode")
+    assert failed.returncode == 1 and "tracebacks: python -m crate.sweep" in failed.stdout
+
+
+@pytest.mark.slow
+def test_cancel_ends_what_it_names_and_nothing_else(odd, tmp_path):
+    outputs = tmp_path / "out"
+    words = ("-m", *odd, "model.kwargs.mode=slow", f"outputs={outputs}", "train.epochs=1000")
+    pool = start(*words, "seed=0,1,2,3", *SLOTS)
+    wait_until(lambda: sum(_step(run) > 3 for run in (outputs / "runs").glob("*")) == 2)
+    refused = ask(outputs, "cancel", "seed", "seed=0", said="n\n")
+    assert refused.returncode == 0 and "nothing was ended" in refused.stdout
+    for key in ("seed=0", "seed=2"):  # one that runs, one that waits
+        assert ask(outputs, "cancel", "seed", key, said="y\n").returncode == 0
+    wait_until(lambda: states(outputs, "seed")["0"] == "cancelled")
+    wait_until(lambda: states(outputs, "seed")["3"] == "running")
+    found = states(outputs, "seed")
+    assert found == {"0": "cancelled", "1": "running", "2": "cancelled", "3": "running"}
+    pool.send_signal(signal.SIGTERM)
+    assert pool.finish(60).returncode == 143
+    assert set(states(outputs, "seed").values()) == {"cancelled", "stopped"}
+
+
+def test_the_slots_share_the_machine(monkeypatch):
+    monkeypatch.setenv("CRATE_CORES", "8")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def shares(number=100, on_cpu=False, **options):
+        return environments(Local("", **options), number, on_cpu=on_cpu)
+
+    assert [share["OMP_NUM_THREADS"] for share in shares(slots=3)] == ["2", "2", "2"]
+    assert len(shares(threads=3)) == 2 and shares(threads=3)[0]["CRATE_CORES"] == "3"
+    assert len(shares(number=2)) == 2 and shares(number=2)[0]["OMP_NUM_THREADS"] == "4"
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert [share["OMP_NUM_THREADS"] for share in shares()] == ["4", "4"]
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in shares()] == ["5", "7"]
+    four = shares(runs_per_gpu=2)
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in four] == ["5", "7", "5", "7"]
+    assert four[0]["OMP_NUM_THREADS"] == "2"
+    assert len(shares(slots=1)) == 1 and len(shares(slots=64)) == 2
+    assert all("CUDA_VISIBLE_DEVICES" not in share for share in shares(on_cpu=True))

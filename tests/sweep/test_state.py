@@ -1,0 +1,145 @@
+"""A run's state, told from what it left, its process, and what Slurm says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from crate.ownership import Ownership, this_process
+from crate.sweep.state import CANCELLED, STALLED_S, look
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Returns a function that writes a run folder and a Slurm, and tells the state and why."""
+    slurm, path = tmp_path / "bin", tmp_path / "runs" / "a-123"
+    slurm.mkdir()
+    path.mkdir(parents=True)
+    monkeypatch.setenv("PATH", f"{slurm}:/usr/bin:/bin")
+
+    def program(name: str, says: str | None) -> None:
+        said = f"cat <<'END'\n{says}\nEND" if says is not None else "exit 1"
+        (slurm / name).write_text(f"#!/bin/sh\n{said}\n")
+        (slurm / name).chmod(0o755)
+
+    def told(*, squeue="", sacct=None, owned=False, cancelled=False, **status) -> tuple:
+        program("squeue", squeue)
+        program("sacct", sacct)
+        (path / CANCELLED).touch() if cancelled else (path / CANCELLED).unlink(missing_ok=True)
+        status = {"heartbeat": time.time()} | status
+        (path / "status.json").write_text(json.dumps(status))
+        owner = Ownership.take(path) if owned else None
+        found = look({"123": path})["123"]
+        if owner:
+            owner.release()
+        return found.state, found.reason
+
+    return told
+
+
+SLURM = {"slurm": "7_1"}
+
+
+def test_what_never_began_is_new(tmp_path):
+    found = look({"a": None})["a"]
+    assert (found.state, found.status, found.is_active) == ("new", {}, False)
+
+
+@pytest.mark.parametrize("state", ["finished", "failed", "stopped"])
+def test_what_a_run_said_of_its_end_holds(run, state):
+    assert run(state=state, reason="why")[0] == state
+    assert run(state=state, reason="why", claim=SLURM, sacct="7_1|FAILED")[0] == state
+    assert run(state=state, reason="why", claim=SLURM, squeue=None)[0] == state
+
+
+def test_a_live_run_is_running_until_it_makes_no_step(run):
+    assert run(state="running", owned=True) == ("running", None)
+    long_ago = time.time() - STALLED_S - 120
+    assert run(state="running", owned=True, step_at=long_ago) == ("stalled", "no step for 12 min")
+    silent = run(state="running", claim=SLURM, squeue="7_1|RUNNING")
+    assert silent == ("stalled", "its job runs, but its process does not beat")
+
+
+def test_what_waits_in_slurm_is_queued_and_requeued_too(run):
+    for said in ("queued", "running", "stopped", "failed"):
+        assert run(state=said, claim=SLURM, squeue="7_1|PENDING") == ("queued", None), said
+    assert run(state="stopped", claim=SLURM, squeue="7_1|COMPLETING") == ("queued", None)
+    assert run(state="failed", claim=SLURM, squeue="7_1|COMPLETING", reason="x")[0] == "failed"
+
+
+def test_nothing_is_called_lost_while_slurm_does_not_answer(run):
+    assert run(state="queued", claim=SLURM, squeue=None) == ("queued", "Slurm does not answer")
+    assert run(state="running", claim=SLURM, squeue=None) == ("stalled", "Slurm does not answer")
+    assert run(state="queued", claim=SLURM, squeue="")[0] == "lost"
+
+
+@pytest.mark.parametrize("tool", ["squeue", "sacct"])
+@pytest.mark.parametrize(
+    ("slurm", "state"),
+    [
+        ("CANCELLED", "cancelled"),
+        ("CANCELLED by 1000", "cancelled"),
+        ("TIMEOUT", "timeout"),
+        ("OUT_OF_MEMORY", "out_of_memory"),
+        ("NODE_FAIL", "dead"),
+        ("FAILED", "dead"),
+    ],
+)
+def test_slurms_own_word_names_the_end_of_a_silent_run(run, tool, slurm, state):
+    assert run(state="running", claim=SLURM, **{tool: f"7_1|{slurm}"})[0] == state
+
+
+def test_without_any_memory_of_the_job_a_silent_run_is_dead(run):
+    assert run(state="running", claim=SLURM)[0] == "dead"
+    assert run(state="running", claim=SLURM, sigterm_at=1.0)[1].startswith("told to end")
+    assert run(state="running", claim=SLURM, sacct="7_2|TIMEOUT")[0] == "dead"  # another's
+
+
+def test_a_claim_holds_while_its_process_lives(run, tmp_path):
+    me = this_process()
+    assert run(state="queued", claim={"process": me})[0] == "queued"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    gone = me | {"pid": dead.pid}
+    assert run(state="queued", claim={"process": gone})[0] == "lost"
+    assert run(state="queued", claim={"process": me | {"started": "1"}})[0] == "lost"  # pid reused
+    elsewhere = gone | {"host": "elsewhere"}
+    assert run(state="queued", claim={"process": elsewhere})[0] == "queued"
+    old = elsewhere | {"heartbeat": time.time() - 400}
+    assert run(state="queued", claim={"process": old})[0] == "lost"
+    pool = tmp_path / "pool.json"
+    assert run(state="queued", claim={"pool": str(pool)})[0] == "lost"
+    pool.write_text(json.dumps(elsewhere))
+    assert run(state="queued", claim={"pool": str(pool)})[0] == "queued"
+
+
+def test_what_was_cancelled_is_cancelled_wherever_it_was(run):
+    me = {"process": this_process()}
+    assert run(state="queued", claim=me, cancelled=True)[0] == "cancelled"
+    assert run(state="running", cancelled=True)[0] == "cancelled"
+    assert run(state="stopped", cancelled=True, reason="SIGINT")[0] == "cancelled"
+    assert run(state="finished", cancelled=True)[0] == "finished"
+
+
+def test_slurm_is_asked_once_for_all(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    calls = tmp_path / "calls"
+    for name in ("squeue", "sacct"):
+        file = tmp_path / "bin" / name
+        file.write_text(f"#!/bin/sh\necho {name} >> {calls}\n")
+        file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    paths: dict[str, Path | None] = {}
+    for number in range(50):
+        path = tmp_path / "runs" / f"a-{number}"
+        path.mkdir(parents=True)
+        claim = {"slurm": f"9_{number}"}
+        (path / "status.json").write_text(json.dumps({"state": "queued", "claim": claim}))
+        paths[str(number)] = path
+    assert {found.state for found in look(paths).values()} == {"lost"}
+    assert calls.read_text().split() == ["squeue", "sacct"]
