@@ -73,7 +73,8 @@ class Bar:
             TextColumn("{task.description}"),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.is_seen = console.is_terminal
+        self._progress = Progress(*columns, console=console, disable=not self.is_seen)
         self._task = self._progress.add_task("", total=total_steps, completed=step)
 
     def __enter__(self) -> Bar:

@@ -220,7 +220,7 @@ class Run:
     def _begin(self, built: Any, folder: RunFolder, owner: Ownership) -> None:
         """Writes down what is going to run, where and as which attempt, and says so."""
         folder.freeze(asdict(self.config), self.overrides)
-        auto = {"device": str(built.device), "precision": built.precision}
+        auto = {"device": str(built.device), "precision": built.precision, "cache": built.cache}
         folder.update_meta(**provenance.describe(), auto=auto, ranks=self.ranks.size)
         folder.update_status(
             state="running",

@@ -10,6 +10,7 @@ A user's own node is typed by the base class, so it has `_target_`, `kwargs` and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -194,6 +195,20 @@ class Data(Target):
         "loader processes a rank; null: one a core, 0: none",
         identity=False,
         at_least=0,
+        argument=False,
+    )
+    cache: str = option(
+        "auto",
+        "decoded images on disk: on, a folder, off; auto: on where data.cache_px asks and it fits",
+        identity=False,
+        argument=False,
+    )
+    cache_px: int | None = option(
+        None,
+        "shorter side that training images are resized to first; null: full size, or what "
+        "evaluation resizes to where data.cache is on or a folder",
+        neutral=None,
+        at_least=1,
         argument=False,
     )
     suggested: Suggested = field(
@@ -538,6 +553,11 @@ class Config:
 def pair(size: int | list[int]) -> tuple[int, int]:
     """Returns a size as (height, width)."""
     return (size, size) if isinstance(size, int) else (size[0], size[-1])
+
+
+def evaluation_px(data: Data) -> int:
+    """Returns the shorter side in pixels that evaluation resizes to, 256 for ImageNet's 224."""
+    return math.floor(min(pair(data.img_size)) / data.crop_pct)
 
 
 SCHEMAS: dict[str, tuple[type, ...]] = {

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 from torchvision import datasets
 
 from crate.config.errors import UserError
 from crate.data.download import ensure
-from crate.data.image import read_image
+from crate.data.image import read_image, read_pixels, to_tensor
 
 
 class _CIFAR:
@@ -57,6 +58,10 @@ class _Files:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return read_image(self.paths[index]), self.labels[index]
+
+    def pixels(self, index: int) -> tuple[Tensor, int]:
+        """Returns the same image as uint8 (3, H, W), sooner, and its label."""
+        return to_tensor(read_pixels(self.paths[index])), self.labels[index]
 
 
 class Flowers(_Files):

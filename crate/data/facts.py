@@ -16,6 +16,7 @@ from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.config.schema import Data, Downloadable, Folder
 from crate.data import layout, published
+from crate.data.cache.place import complete_cache
 from crate.data.layout import SPLITS, class_names
 
 HOW_TO_GET = {
@@ -31,6 +32,7 @@ def complete(cfg: DictConfig) -> list[UserError]:
     Returns what is missing or wrong. A set that torchvision may download is missing only where
     `data.download=false`: it is downloaded when the run starts.
     """
+    complete_cache(cfg.data)
     kind = OmegaConf.get_type(cfg.data)
     if kind in published.NAMES and issubclass(kind, Downloadable):
         root = cfg.data.root or str(published.place(published.NAMES[kind]))

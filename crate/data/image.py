@@ -15,9 +15,12 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from crate.config.errors import UserError
+from crate.data.jpeg import decode_jpeg
 
 WHITE_16 = 65_535
 
@@ -38,6 +41,24 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
             f"{path} cannot be read as an image: {text}",
             "a whole image file; or, of a folder, data.on_corrupt=skip, which leaves such out",
         ) from error
+
+
+def read_pixels(path: str | os.PathLike[str]) -> np.ndarray:
+    """Returns what `read_image` does, as (H, W, 3) uint8, and of most JPEG files in half the time.
+
+    Raises UserError that names the file.
+    """
+    try:
+        with open(path, "rb") as file:
+            pixels = decode_jpeg(file.read())
+    except OSError:
+        pixels = None  # read_image says why
+    return np.array(read_image(path)) if pixels is None else pixels
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Returns (H, W, C) as (C, H, W), a view of the same memory as torchvision's ToImage gives."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -203,7 +203,7 @@ def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[tuple[Tensor
         batch_sampler=keys,
         collate_fn=_collate,
         num_workers=workers,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=ignore_signals,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else it draws from the run's own generator
     )
@@ -247,7 +247,7 @@ def mixed_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _ignore_signals(worker: int) -> None:
+def ignore_signals(worker: int) -> None:
     """Leaves signals to the main process, which a forked worker would else handle as well."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR2", "SIGCONT"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -6,7 +6,6 @@ and normalising happen once a batch, on the training device.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from crate.config.schema import Data, pair
+from crate.config.schema import Data, evaluation_px, pair
 
 Transform = Callable[..., object]
 
@@ -26,18 +25,27 @@ def evaluation(data: Data) -> v2.Compose:
     The shorter side is resized so that the central crop keeps `crop_pct` of it (224 / 256 on
     ImageNet); with `crop_pct` 1 the whole image is resized to (H, W), whatever its shape.
     """
-    height, width = pair(data.img_size)
+    steps = [evaluation_resize(data)]
+    if data.crop_pct != 1:
+        steps.append(v2.CenterCrop(pair(data.img_size)))
+    return v2.Compose([channels(data.in_chans), *steps])
+
+
+def evaluation_resize(data: Data) -> v2.Resize:
+    """Returns the resize that evaluation begins with; of what it returned it changes nothing."""
     if data.crop_pct == 1:
-        steps = [v2.Resize((height, width), antialias=True)]
-    else:
-        shorter = math.floor(min(height, width) / data.crop_pct)
-        steps = [v2.Resize(shorter, antialias=True), v2.CenterCrop((height, width))]
-    return v2.Compose([_channels(data.in_chans), *steps])
+        return v2.Resize(pair(data.img_size), antialias=True)
+    return v2.Resize(evaluation_px(data), antialias=True)
+
+
+def training_resize(data: Data) -> v2.Resize | None:
+    """Returns the resize of training images before any augmentation; None: full-size images."""
+    return None if data.cache_px is None else v2.Resize(data.cache_px, antialias=True)
 
 
 def training(data: Data, augment: Transform | None) -> v2.Compose:
     """Returns the transform of training: `augment`, or without one that of evaluation."""
-    return v2.Compose([_channels(data.in_chans), augment]) if augment else evaluation(data)
+    return v2.Compose([channels(data.in_chans), augment]) if augment else evaluation(data)
 
 
 def no_augment(img_size: tuple[int, int]) -> None:
@@ -74,7 +82,7 @@ def trivialaugment(
     return v2.Compose([flip_crop(img_size, min_scale, flip_prob), v2.TrivialAugmentWide(fill=fill)])
 
 
-def _channels(in_chans: int) -> v2.Compose:
+def channels(in_chans: int) -> v2.Compose:
     """Returns a transform of any image to a uint8 tensor (in_chans, H, W)."""
     return v2.Compose([_Convert(in_chans), v2.ToImage(), v2.ToPureTensor()])
 

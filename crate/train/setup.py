@@ -15,6 +15,7 @@ from crate.config.errors import UserError
 from crate.config.schema import Config, pair
 from crate.config.target import call
 from crate.data import transforms
+from crate.data.cache.choice import with_cache
 from crate.data.loader import batch_length, load_splits, mixed_seed, num_workers, steps_per_epoch
 from crate.data.mixing import Mixing, mixing
 from crate.model.weights import load_weights
@@ -48,6 +49,7 @@ class Setup:
     normalize: nn.Module
     mixing: Mixing | None
     splits: dict[str, Any]
+    cache: str
     train_transform: Any
     eval_transform: Any
     workers: int
@@ -75,7 +77,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
         for note in load_weights_from(model, Path(config.init_from)):
             logger.info(note)
     data = config.data
-    splits = load_splits(data)
+    splits, cache = with_cache(load_splits(data), data, config.outputs, decided.get("cache"))
     per_epoch = steps_per_epoch(len(splits["train"]), config.train.batch_size)
     total_steps = config.train.epochs * per_epoch
     augment = call(config.augment, img_size=pair(data.img_size))
@@ -93,6 +95,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
         normalize=transforms.Normalize(data.mean, data.std).to(device),
         mixing=mixing(config.augment, data.num_classes, config.seed),
         splits=splits,
+        cache=cache,
         train_transform=transforms.training(data, augment),
         eval_transform=transforms.evaluation(data),
         workers=num_workers(data, ranks.local_size),
