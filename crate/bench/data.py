@@ -1,0 +1,140 @@
+"""How many images a second one core prepares: the authors' way, ours from files, ours cached.
+
+The authors' way is torchvision's ImageFolder with PIL, RandomResizedCrop(224), flip, ToTensor and
+Normalize in the worker. Ours gives uint8 batches; they are normalised on the training device, so
+that it costs a core nothing beside a GPU; a row each says what it costs where the CPU trains.
+Then as many processes as asked for read one cache: what that adds to their memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+HELP = "images a second a core: torchvision and PIL, ours from files, ours from the cache"
+AUTHORS = "ImageFolder + PIL (the authors')"
+BATCH = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.add_argument("--root", type=Path, help="a folder with train/ and val/; else made here")
+    parser.add_argument("--images", type=int, default=1_000, help="how many are made")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which medians are told")
+    parser.add_argument("--batches", type=int, default=2, help=f"batches of {BATCH} a round")
+    parser.add_argument("--processes", type=int, default=10, help="readers of one cache")
+
+
+def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
+    """Measures; returns JSON values and the tables that say the same."""
+    import torch
+
+    from crate.bench.interleaved import rates, summary
+    from crate.bench.memory import memory_of_readers
+    from crate.bench.photographs import write_photographs
+    from crate.train.device import hardware
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = arguments.root or Path(folder, "photographs")
+        if arguments.root is None:
+            write_photographs(root, arguments.images)
+        cached, ways = _ways(root, Path(folder), arguments.batches)
+        found = summary(rates(ways, arguments.rounds), AUTHORS)
+        memory = memory_of_readers(cached, arguments.processes)
+    values = {
+        "hardware": hardware(torch.device("cpu")),
+        "images": len(cached),
+        "rounds": arguments.rounds,
+        "images_per_core_s": found,
+        "memory": memory,
+    }
+    return values, [_table(values), _memory_table(memory)]
+
+
+def _ways(root: Path, outputs: Path, batches: int) -> tuple[Any, dict[str, Callable[[], int]]]:
+    """Returns the cached training split, and each way: called, it prepares `batches` batches."""
+    from torchvision import datasets
+    from torchvision import transforms as authors
+
+    from crate.config.schema import FlipCrop, Folder
+    from crate.config.target import call
+    from crate.data import transforms
+    from crate.data.cache.choice import with_cache
+    from crate.data.loader import load_splits, train_batches
+
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    data = Folder(img_size=224, in_chans=3, num_classes=None, crop_pct=0.875, root=str(root))
+    splits = load_splits(data)
+    plain, _ = with_cache(splits, data, str(outputs))
+    data.cache, data.cache_px = "on", 256
+    cached, _ = with_cache(splits, data, str(outputs))
+    theirs = authors.Compose(
+        [
+            authors.RandomResizedCrop(224),
+            authors.RandomHorizontalFlip(),
+            authors.ToTensor(),
+            authors.Normalize(mean, std),
+        ]
+    )
+    augment = call(FlipCrop(_target_="crate.data.transforms.flip_crop"), img_size=(224, 224))
+    transform, normalize = transforms.training(data, augment), transforms.Normalize(mean, std)
+
+    def ours(images: Any) -> Iterator[Any]:
+        return train_batches(
+            images, transform, batch_size=BATCH, seed=0, start=0, stop=10**9, workers=0
+        )
+
+    def take(stream: Iterator[Any], and_then: Callable[[Any], Any]) -> Callable[[], int]:
+        def prepare() -> int:
+            return sum(len(and_then(images)) for images, _ in islice(stream, batches))
+
+        return prepare
+
+    def same(images: Any) -> Any:
+        return images
+
+    return cached["train"], {
+        AUTHORS: take(_endless(datasets.ImageFolder(str(root / "train"), theirs)), same),
+        "ours, from files": take(ours(plain["train"]), same),
+        "ours, cached": take(ours(cached["train"]), same),
+        "ours, from files, normalised on the core": take(ours(plain["train"]), normalize),
+        "ours, cached, normalised on the core": take(ours(cached["train"]), normalize),
+    }
+
+
+def _endless(images: Any) -> Iterator[Any]:
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(images, batch_size=BATCH, shuffle=True)
+    return chain.from_iterable(iter(lambda: loader, None))
+
+
+def _table(values: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        title=f"images a second a core, median of {values['rounds']} interleaved rounds, "
+        f"{values['images']} JPEGs ({values['hardware']})"
+    )
+    for name in ("", "median", "lowest", "highest", "ratio"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, row in values["images_per_core_s"].items():
+        rates = [f"{row[key]:,.0f}" for key in ("median", "lowest", "highest")]
+        table.add_row(name, *rates, f"{row['ratio']:.2f}")
+    return table
+
+
+def _memory_table(memory: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"{memory['processes']} processes, each reading the whole cache")
+    table.add_column("")
+    table.add_column("MB", justify="right")
+    for name in ("cache_mb", "pss_before_mb", "pss_after_mb", "added_a_process_mb"):
+        table.add_row(name, f"{memory[name]:,.1f}")
+    return table
