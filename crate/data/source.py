@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Subset
 
-from crate.data.transforms import channels
+from crate.data.transforms import Channels
 
 
 class Source:
@@ -27,7 +27,7 @@ class Source:
         self.indices: Sequence[int] = images.indices if is_part else range(len(images))
         self.notes: list[str] = getattr(self.images, "notes", [])
         self.num_channels = in_chans
-        self.resize, self._channels = resize, channels(in_chans)
+        self.resize, self._channels = resize, Channels(in_chans)
         is_quick = in_chans == 3 and hasattr(self.images, "pixels")
         self._read = self.images.pixels if is_quick else self.images.__getitem__
 

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from crate.config.schema import Data, evaluation_px, pair
+from crate.data.crop import RandomHorizontalFlip, RandomResizedCrop
 
 Transform = Callable[..., object]
 
@@ -28,7 +29,7 @@ def evaluation(data: Data) -> v2.Compose:
     steps = [evaluation_resize(data)]
     if data.crop_pct != 1:
         steps.append(v2.CenterCrop(pair(data.img_size)))
-    return v2.Compose([channels(data.in_chans), *steps])
+    return v2.Compose([Channels(data.in_chans), *steps])
 
 
 def evaluation_resize(data: Data) -> v2.Resize:
@@ -45,7 +46,7 @@ def training_resize(data: Data) -> v2.Resize | None:
 
 def training(data: Data, augment: Transform | None) -> v2.Compose:
     """Returns the transform of training: `augment`, or without one that of evaluation."""
-    return v2.Compose([channels(data.in_chans), augment]) if augment else evaluation(data)
+    return v2.Compose([Channels(data.in_chans), augment]) if augment else evaluation(data)
 
 
 def no_augment(img_size: tuple[int, int]) -> None:
@@ -54,8 +55,8 @@ def no_augment(img_size: tuple[int, int]) -> None:
 
 def flip_crop(img_size: tuple[int, int], min_scale: float, flip_prob: float) -> v2.Compose:
     """Returns the paper's augmentation: random resized crop, then horizontal flip."""
-    crop = v2.RandomResizedCrop(img_size, scale=(min_scale, 1.0), antialias=True)
-    return v2.Compose([crop, v2.RandomHorizontalFlip(flip_prob)])
+    crop = RandomResizedCrop(img_size, scale=(min_scale, 1.0), antialias=True)
+    return v2.Compose([crop, RandomHorizontalFlip(flip_prob)])
 
 
 def randaugment(
@@ -82,27 +83,22 @@ def trivialaugment(
     return v2.Compose([flip_crop(img_size, min_scale, flip_prob), v2.TrivialAugmentWide(fill=fill)])
 
 
-def channels(in_chans: int) -> v2.Compose:
-    """Returns a transform of any image to a uint8 tensor (in_chans, H, W)."""
-    return v2.Compose([_Convert(in_chans), v2.ToImage(), v2.ToPureTensor()])
-
-
-class _Convert(nn.Module):
-    """Gives an image the asked channels: PIL images as PIL converts, tensors grey <-> RGB."""
+class Channels(nn.Module):
+    """Makes any image a uint8 tensor (in_chans, H, W): PIL images as PIL converts, grey <-> RGB."""
 
     def __init__(self, in_chans: int) -> None:
         super().__init__()
-        self.in_chans = in_chans
+        self.in_chans, self.mode = in_chans, {1: "L", 3: "RGB"}.get(in_chans)
 
-    def forward(self, image: Image.Image | Tensor) -> Image.Image | Tensor:
-        mode = {1: "L", 3: "RGB"}.get(self.in_chans)
+    def forward(self, image: Image.Image | Tensor) -> Tensor:
         if isinstance(image, Image.Image):
-            return image.convert(mode) if mode else image
-        if image.shape[0] == self.in_chans or mode is None:
+            return functional.pil_to_tensor(image.convert(self.mode) if self.mode else image)
+        image = image.as_subclass(Tensor)
+        if image.shape[0] == self.in_chans or self.mode is None:
             return image
         return (
             functional.rgb_to_grayscale(image)
-            if mode == "L"
+            if self.mode == "L"
             else functional.grayscale_to_rgb(image)
         )
 

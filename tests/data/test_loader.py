@@ -173,3 +173,22 @@ def test_folders_give_classes_in_the_order_of_their_names(tmp_path):
         (0, 1),
         (2, 2),
     ]
+
+
+@pytest.mark.parametrize("size", [(256, 341), (20, 300), (224, 224)])
+@pytest.mark.parametrize("is_strided", [False, True])
+def test_our_crop_and_flip_draw_and_give_what_torchvisions_do(size, is_strided):
+    from torchvision.transforms import v2
+
+    crop = v2.RandomResizedCrop(224, scale=(0.08, 1.0), antialias=True)
+    theirs = v2.Compose([crop, v2.RandomHorizontalFlip(0.5)])
+    ours = transforms.flip_crop((224, 224), 0.08, 0.5)
+    for seed in range(20):
+        shape = (*size, 3) if is_strided else (3, *size)
+        image = torch.randint(256, shape, generator=torch.Generator().manual_seed(seed))
+        image = image.to(torch.uint8)
+        image = image.permute(2, 0, 1) if is_strided else image
+        torch.manual_seed(seed)
+        expected, then = theirs(image), torch.rand(())
+        torch.manual_seed(seed)
+        assert torch.equal(ours(image), expected) and torch.equal(torch.rand(()), then)
