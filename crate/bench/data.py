@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="a folder with train/ and val/; else made here")
     parser.add_argument("--images", type=int, default=1_000, help="how many are made")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which medians are told")
-    parser.add_argument("--batches", type=int, default=2, help=f"batches of {BATCH} a round")
+    parser.add_argument("--batches", type=int, default=4, help=f"batches of {BATCH} a round")
     parser.add_argument("--processes", type=int, default=10, help="readers of one cache")
 
 
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
         root = arguments.root or Path(folder, "photographs")
         if arguments.root is None:
             write_photographs(root, arguments.images)
-        cached, ways = _ways(root, Path(folder), arguments.batches)
-        found = summary(rates(ways, arguments.rounds), AUTHORS)
+        cached, ways = _ways(root, Path(folder))
+        found = summary(rates(ways, arguments.batches, arguments.rounds), AUTHORS)
         memory = memory_of_readers(cached, arguments.processes)
     values = {
         "hardware": hardware(torch.device("cpu")),
@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     return values, [_table(values), _memory_table(memory)]
 
 
-def _ways(root: Path, outputs: Path, batches: int) -> tuple[Any, dict[str, Callable[[], int]]]:
-    """Returns the cached training split, and each way: called, it prepares `batches` batches."""
+def _ways(root: Path, outputs: Path) -> tuple[Any, dict[str, Callable[[int], int]]]:
+    """Returns the cached training split, and each way: `way(n)` prepares n batches."""
     from torchvision import datasets
     from torchvision import transforms as authors
 
@@ -89,8 +89,8 @@ def _ways(root: Path, outputs: Path, batches: int) -> tuple[Any, dict[str, Calla
             images, transform, batch_size=BATCH, seed=0, start=0, stop=10**9, workers=0
         )
 
-    def take(stream: Iterator[Any], and_then: Callable[[Any], Any]) -> Callable[[], int]:
-        def prepare() -> int:
+    def take(stream: Iterator[Any], and_then: Callable[[Any], Any]) -> Callable[[int], int]:
+        def prepare(batches: int) -> int:
             return sum(len(and_then(images)) for images, _ in islice(stream, batches))
 
         return prepare

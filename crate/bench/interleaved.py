@@ -7,18 +7,22 @@ from collections.abc import Callable
 from statistics import median
 
 
-def rates(ways: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
+def rates(
+    ways: dict[str, Callable[[int], int]], amount: int, rounds: int
+) -> dict[str, list[float]]:
     """Returns, for each way, what it did a second of one core in each of `rounds` rounds.
 
-    A way does some work when called and returns how much. Processor time is counted, which other
-    processes on the machine lengthen less than they do the time on the wall. One round before
-    them warms up.
+    A way is called with how many parts of work to do and returns how much that was. Processor time
+    is counted, which other processes on the machine lengthen less than they do the time on the
+    wall. The first part of each turn is not counted: it brings memory and caches back from the way
+    before. One round before them all warms up.
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
+            way(1)
             started = time.process_time()
-            done = way()
+            done = way(amount)
             rate = done / (time.process_time() - started)
             if number:
                 found[name].append(rate)
