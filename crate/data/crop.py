@@ -33,7 +33,7 @@ class RandomResizedCrop(v2.RandomResizedCrop):
         top, left, height, width = (box[name] for name in ("top", "left", "height", "width"))
         crop = image[:, top : top + height, left : left + width]
         if (height, width) == tuple(self.size):
-            return crop
+            return crop.clone()
         return F.interpolate(crop[None], self.size, mode="bilinear", antialias=True)[0]
 
 

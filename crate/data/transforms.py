@@ -45,8 +45,21 @@ def training_resize(data: Data) -> v2.Resize | None:
 
 
 def training(data: Data, augment: Transform | None) -> v2.Compose:
-    """Returns the transform of training: `augment`, or without one that of evaluation."""
-    return v2.Compose([Channels(data.in_chans), augment]) if augment else evaluation(data)
+    """Returns the transform of training: `augment`, or without one that of evaluation.
+
+    Images may be views of what the next epoch reads, so an augmentation gets its own copy of them
+    where it does not begin with our crop, which makes one.
+    """
+    if augment is None:
+        return evaluation(data)
+    steps = [augment] if _first(augment) is RandomResizedCrop else [torch.clone, augment]
+    return v2.Compose([Channels(data.in_chans), *steps])
+
+
+def _first(transform: object) -> type:
+    while isinstance(transform, v2.Compose):
+        transform = transform.transforms[0]
+    return type(transform)
 
 
 def no_augment(img_size: tuple[int, int]) -> None:

@@ -6,14 +6,17 @@
         cache.json       what it was made of, and how long the files are; written last
         owner-<n>.json   who builds it; see crate/ownership.py
 
-Images are read by `pread`, not through a map: processes share the file in the page cache all the
-same, no process's memory grows with what it has read, a file cut short is an error and no SIGBUS,
-and what an augmentation does to an image in place stays out of the file.
+The images are mapped: a crop reads what it needs and no more, out of the one copy that all
+processes share in the page cache. What a process has looked at is unmapped now and then, so that
+its resident memory stays as it is. The map is private: an augmentation that wrote to an image in
+place would change no file. Never shorten images.u8 in place under running jobs: building anew
+makes a new file, and they keep the old.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import zlib
 from contextlib import suppress
@@ -25,7 +28,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crate.config.errors import UserError
 from crate.data.source import Source
 from crate.runfolder import read_json, write_json
 
@@ -33,6 +35,7 @@ FORMAT = 1
 IMAGES, INDEX, ABOUT = "images.u8", "index.npy", "cache.json"
 SAMPLE = 16  # images whose checksum every start compares
 DIGITS = 16
+MAPPED = 32 * 2**20  # bytes that a process looks at before it unmaps them
 
 
 class Refused(Exception):
@@ -47,8 +50,11 @@ class Cached:
         self._open()
 
     def _open(self) -> None:
-        self._file = open(self.folder / IMAGES, "rb", buffering=0)  # noqa: SIM115
         self._index = np.load(self.folder / INDEX, mmap_mode="r")  # (N, 5)
+        with open(self.folder / IMAGES, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._bytes = np.frombuffer(self._map, np.uint8)
+        self._seen = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "channels": self.channels, "notes": self.notes}
@@ -62,28 +68,22 @@ class Cached:
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         offset, height, width, label, _ = self._index[index].tolist()
-        pixels = self._read(offset, height * width * self.channels)
+        pixels = self._look(offset, height * width * self.channels)
         shape = (height, width, self.channels)
         return torch.from_numpy(pixels.reshape(shape)).permute(2, 0, 1), label
 
-    def _read(self, offset: int, size: int) -> np.ndarray:
-        pixels = np.empty(size, np.uint8)
-        done = 0
-        while done < size:
-            count = os.preadv(self._file.fileno(), [pixels[done:]], offset + done)
-            if not count:
-                raise UserError(
-                    f"the cache {self.folder} was cut short while it was in use",
-                    "a whole cache; the next start builds it anew",
-                    "the same command again",
-                )
-            done += count
-        return pixels
+    def _look(self, offset: int, size: int) -> np.ndarray:
+        """Returns a view of the file; earlier views stay valid, their pages come back if needed."""
+        self._seen += size
+        if self._seen > MAPPED and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._seen = size
+        return self._bytes[offset : offset + size]
 
     def is_whole(self, index: int) -> bool:
         """Tells whether an image's bytes are those that were written."""
         offset, height, width, _, checksum = self._index[index].tolist()
-        return zlib.crc32(self._read(offset, height * width * self.channels)) == checksum
+        return zlib.crc32(self._look(offset, height * width * self.channels)) == checksum
 
 
 def fingerprint(source: Source, arguments: dict[str, Any] | None = None) -> str:
