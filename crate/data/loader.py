@@ -221,7 +221,16 @@ def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[tuple[Tensor
 def _collate(items: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
     """Returns the items as a batch, or the first error among them."""
     errors = (item for item in items if isinstance(item, UserError))
-    return next(errors, None) or default_collate(items)
+    if error := next(errors, None):
+        return error
+    if not all(isinstance(image, Tensor) and image.ndim == 3 for image, _ in items):
+        return default_collate(items)
+    if any(image.stride(0) != 1 for image, _ in items):
+        return default_collate(items)
+    # (h, w, C) in memory, as images are decoded: so the batch is copied row by row, and changed
+    # to planes where it becomes floats, on the training device
+    images, labels = default_collate([(image.permute(1, 2, 0), label) for image, label in items])
+    return images.permute(0, 3, 1, 2), labels
 
 
 class kept_generators:
@@ -244,7 +253,8 @@ def _seed_generators(seed: int) -> None:
 
 def mixed_seed(*numbers: int) -> int:
     """Returns one well-mixed 63-bit seed of several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    entropy = np.array(numbers, np.uint32) if max(numbers) < 2**32 else numbers  # sooner as such
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def ignore_signals(worker: int) -> None:

@@ -125,4 +125,5 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.float().div_(255).sub_(self.mean).div_(self.std)
+        images = images.to(torch.float32, memory_format=torch.contiguous_format)
+        return images.div_(255).sub_(self.mean).div_(self.std)
