@@ -198,7 +198,8 @@ def _cache_errors(data: Data) -> list[UserError]:
         return []
     return [
         UserError(
-            f"data.cache_px={data.cache_px}, and this data set names no files to decode ahead",
+            f"data.cache={data.cache} data.cache_px={data.cache_px}, and this data set names no "
+            "files to decode ahead",
             "sets of image files: imagefolder, imagenet100, imagenet1k, flowers, pets",
             "data.cache=off data.cache_px=null",
         )
