@@ -14,6 +14,7 @@ from crate.config.check import CHECKOUT
 from crate.config.commandline import CONF
 from crate.runfolder import read_json
 from tests.launching import TINY, launch, run_folder
+from tests.sweep.asking import ask
 
 README = (CHECKOUT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -24,6 +25,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("python launch.py")
 ] + re.findall(r"`(python launch\.py [^`]+)`", README)
+QUESTIONS = re.findall(r"^(python -m crate\.sweep[^#\n]*)", README, re.MULTILINE)
 SMALL = ("model.depth=1", "train.epochs=1", "schedule.warmup_epochs=0", "train.batch_size=256")
 
 
@@ -67,6 +69,15 @@ def test_a_command_of_the_readme_runs(command, finished, roots, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
+def test_the_questions_of_the_readme_are_answered(tmp_path):
+    small = (*SMALL, "model.embed_dim=24", "device=cpu", f"outputs={tmp_path}")
+    assert launch("sweep=demo", *small).returncode == 0
+    for question in QUESTIONS:
+        done = ask(tmp_path, *shlex.split(question)[3:])
+        assert done.returncode == 0 and done.stdout.strip(), (question, done)
+
+
 def authors_checkpoint(folder):
     """A checkpoint in the authors' names and form, of CRATE-B with random weights."""
     import torch
@@ -93,7 +104,7 @@ def make_mine(folder):
 
 
 def test_the_commands_were_found():
-    assert len(COMMANDS) == 13, COMMANDS
+    assert len(COMMANDS) == 16 and len(QUESTIONS) == 5, (COMMANDS, QUESTIONS)
 
 
 def test_the_python_example_runs():
