@@ -16,7 +16,7 @@ from crate.config.check import rule_errors
 from crate.config.errors import UserError, raise_all
 from crate.config.schema import Wandb
 from crate.progress import say_on_console
-from crate.runfolder import RunFolder, read_json, require_writable, runs_by_signature
+from crate.runfolder import RunFolder, require_writable, runs_by_signature
 from crate.sweep import local, slurm, snapshot
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.freeze import Point, freeze
@@ -26,7 +26,7 @@ from crate.sweep.manifest import identity_of_fixed, launch_entry, next_manifest,
 from crate.sweep.modules import Modules
 from crate.sweep.options import Launcher, Local, Slurm
 from crate.sweep.plan import check_budget, estimates, say_plan
-from crate.sweep.state import RunState, look
+from crate.sweep.state import OTHER_CODE, RunState, look
 from crate.sweep.wait import wait
 
 logger = logging.getLogger("crate")
@@ -79,11 +79,16 @@ def launch(
     outputs = frozen[0].config.outputs
     name, fixed = sweep_name(frozen, master), identity_of_fixed(frozen[0], master)
     if options.plan:
-        say_plan(points, _look(points, outputs), options)
+        states = _look(points, outputs)
+        anew = dict.fromkeys(_to_set_aside(points, states), RunState("new", None, {}, None))
+        say_plan(points, states | anew, options)
         return [JobReturn(status=JobStatus.COMPLETED) for _ in frozen]
     require_writable(outputs)
     with locked(outputs):
-        states = _settle(points, _look(points, outputs), outputs)
+        states = _look(points, outputs)
+        for key in (aside := _to_set_aside(points, states)):
+            logger.info("set aside: %s", RunFolder(states[key].path).set_aside())
+        states = _look(points, outputs) if aside else states
         sweep = SweepFolder.create(Path(outputs), name, fixed)
         launched = Launch(sweep, points, states, options)
         if options.budget_h is not None:
@@ -140,29 +145,25 @@ def _check_together(points: list[Point], options: Launcher) -> None:
 
 def _look(points: dict[str, Point], outputs: str) -> dict[str, RunState]:
     folders = runs_by_signature(outputs)
-    return look({key: folders.get(key) for key in points})
+    return look({key: folders.get(key) for key in points}, provenance.fingerprint())
 
 
-def _settle(
-    points: dict[str, Point], states: dict[str, RunState], outputs: str
-) -> dict[str, RunState]:
-    """Sets aside what is to be trained anew; returns the states afterwards.
+def _to_set_aside(points: dict[str, Point], states: dict[str, RunState]) -> list[str]:
+    """Returns the signatures of the runs that are there, and to be trained anew.
 
-    Raises UserError for what runs just now, or was finished by other code.
+    Raises UserError for those that are at work just now, or were finished by other code.
     """
-    fingerprint, errors, aside = provenance.fingerprint(), [], []
-    for key, point in points.items():
-        config, state = point.config, states[key]
-        other = _is_of_other_code(state, fingerprint)
+    errors, aside = [], []
+    for key, state in states.items():
+        config, other = points[key].config, state.reason == OTHER_CODE
         anew = config.rerun or (config.resume == "never" and state.state != "finished")
         if state.path is None:
             continue
         if anew or (other and config.other_code == "rerun"):
+            aside.append(key)
             if state.is_active:
-                errors.append(
-                    UserError(f"{state.path.name} is {state.state}; it cannot be set aside")
-                )
-            aside.append(state.path)
+                given = f"{state.path.name} is {state.state}; it cannot be set aside"
+                errors.append(UserError(given, "its end", "python -m crate.sweep cancel NAME"))
         elif other and config.other_code == "ask":
             errors.append(
                 UserError(
@@ -172,15 +173,7 @@ def _settle(
                 )
             )
     raise_all(errors)
-    for path in aside:
-        logger.info("set aside: %s", RunFolder(path).set_aside())
-    return _look(points, outputs) if aside else states
-
-
-def _is_of_other_code(state: RunState, fingerprint: str) -> bool:
-    if state.state != "finished":
-        return False
-    return read_json(state.path / "meta.json").get("fingerprint") not in (None, fingerprint)
+    return aside
 
 
 def _freeze_code(launched: Launch, manifest: dict[str, Any]) -> dict[str, Path]:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from crate.sweep.slurm_queue import LIVE, SlurmQueue
 ACTIVE = ("queued", "running", "stalled")
 UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead", "lost")
 STALLED_S = 600.0
+OTHER_CODE = "done, by other code than the checkout's"
 CANCELLED = "cancelled.json"  # the user took the run back; no job begins it any more
 _ENDED = {
     "CANCELLED": ("cancelled", "cancelled in Slurm"),
@@ -55,12 +56,21 @@ class RunState:
         return self.state in ACTIVE
 
 
-def look(paths: dict[str, Path | None]) -> dict[str, RunState]:
-    """Returns the state of each run folder, by signature; Slurm is asked once for all of them."""
+def look(paths: dict[str, Path | None], fingerprint: str | None = None) -> dict[str, RunState]:
+    """Returns the state of each run folder, by signature; Slurm is asked once for all of them.
+
+    A run that was finished by code of another `fingerprint` has OTHER_CODE for its reason.
+    """
     statuses = {key: read_json(path / "status.json") if path else {} for key, path in paths.items()}
     jobs = [_job(status) for status in statuses.values() if status.get("state") != "finished"]
     queue = SlurmQueue(job for job in jobs if job)
-    return {key: _state(paths[key], status, queue) for key, status in statuses.items()}
+    states = {key: _state(paths[key], status, queue) for key, status in statuses.items()}
+    for key, state in states.items():
+        if fingerprint and state.state == "finished":
+            known = read_json(state.path / "meta.json").get("fingerprint")
+            if known not in (None, fingerprint):
+                states[key] = replace(state, reason=OTHER_CODE)
+    return states
 
 
 def _job(status: dict[str, Any]) -> str | None:

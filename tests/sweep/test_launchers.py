@@ -147,6 +147,8 @@ def test_the_example_of_a_site_in_slurm_yaml_is_one(tmp_path):
 def test_rerun_sets_aside_and_trains_each_point_once_more(tmp_path):
     words = ("-m", *ONE, "seed=0,1", f"outputs={tmp_path}")
     assert launch(*words).returncode == 0
+    plan = launch(*words, "rerun=true", "hydra.launcher.plan=true")
+    assert "2 runs: 2 new" in plan.stdout and len(runs(tmp_path)) == 2, plan
     done = launch(*words, "rerun=true")
     assert done.returncode == 0 and done.stdout.count("set aside") == 2, done
     assert "2 to run" in done.stdout and len(runs(tmp_path)) == 4

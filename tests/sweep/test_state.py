@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crate.ownership import Ownership, this_process
-from crate.sweep.state import CANCELLED, STALLED_S, look
+from crate.sweep.state import CANCELLED, OTHER_CODE, STALLED_S, look
 
 
 @pytest.fixture
@@ -124,6 +124,13 @@ def test_what_was_cancelled_is_cancelled_wherever_it_was(run):
     assert run(state="running", cancelled=True)[0] == "cancelled"
     assert run(state="stopped", cancelled=True, reason="SIGINT")[0] == "cancelled"
     assert run(state="finished", cancelled=True)[0] == "finished"
+
+
+def test_other_code_shows_where_it_is_asked_for(tmp_path):
+    (tmp_path / "status.json").write_text('{"state": "finished"}')
+    (tmp_path / "meta.json").write_text('{"fingerprint": "a"}')
+    assert look({"x": tmp_path}, "a")["x"].reason is None is look({"x": tmp_path})["x"].reason
+    assert look({"x": tmp_path}, "b")["x"].reason == OTHER_CODE
 
 
 def test_slurm_is_asked_once_for_all(tmp_path, monkeypatch):
