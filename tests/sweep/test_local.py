@@ -65,6 +65,15 @@ def test_a_killed_pool_leaves_its_runs_at_work_and_loses_the_queue(odd, tmp_path
     assert set(states(outputs, "seed").values()) == {"finished"}
 
 
+def test_a_worker_that_cannot_start_fails_its_runs_and_says_where(tmp_path):
+    words = ("-m", *ONE, "seed=0,1", f"outputs={tmp_path}")
+    done = launch(*words, PYTHONHOME="/nonexistent")
+    assert done.returncode == 1 and "its worker ended before it began" in done.stdout, done
+    assert set(states(tmp_path, "seed").values()) == {"failed"}
+    assert "nonexistent" in ask(tmp_path, "logs", "seed", "seed=0").stdout
+    assert launch(*words).returncode == 0
+
+
 def test_a_run_that_dies_takes_nobody_along(odd, tmp_path):
     outputs = tmp_path / "out"
     modes = "kill,error,exit,fine"
