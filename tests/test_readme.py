@@ -63,6 +63,7 @@ def test_a_command_of_the_readme_runs(command, finished, roots, tmp_path):
     elif "--cfg" not in words and "--help" not in words:
         own = "mine" in command or "model=timm" in words
         words += SMALL[1:] if own else SMALL
+        words += ["data.img_size=32"] if "FOLDER" in command else []
     if "--help" not in words:
         words += [f"outputs={tmp_path / 'out'}", "device=cpu"]
     done = launch(*words, cwd=tmp_path)
