@@ -50,8 +50,10 @@ def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None
     config = prepare(cfg)
     if config.name is not None:
         raise UserError("name= is for a sweep", "tracker.name=... with tracker=wandb, for a run")
-    words = label(config, choices, provenance.redact(overrides))
-    return train(config, signature_of(config), words, overrides, ranks)
+    words, identity = label(config, choices, provenance.redact(overrides)), signature_of(config)
+    if (path := find(config.outputs, identity)) is not None:
+        RunFolder(path).cancelled.unlink(missing_ok=True)  # typing it takes that back
+    return train(config, identity, words, overrides, ranks)
 
 
 def train(
@@ -180,9 +182,16 @@ class Run:
         tracker = Trackers([Jsonl(), call(self.config.tracker)])
         bookkeeping.begin(folder, self.config, self.overrides, built, owner.number)
         state = "failed"
+
+        def beat() -> None:
+            folder.update_status()
+            if folder.cancelled.exists():
+                signals.cancel()
+
         try:
             with signals:
-                owner.keep_alive(folder.update_status, lost=signals.lose)
+                beat()
+                owner.keep_alive(beat, lost=signals.lose)
                 result = train(self.config, built, folder, self.signature, tracker, signals)
             if signals.lost:
                 raise Lost(f"{folder.path} was taken over by another process while this one slept")

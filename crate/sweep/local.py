@@ -26,7 +26,6 @@ from crate.ownership import BEAT_S, this_process
 from crate.runfolder import RunFolder, runs_by_signature, write_json
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local
-from crate.sweep.state import CANCELLED
 from crate.sweep.watch import Watch
 
 logger = logging.getLogger("crate")
@@ -202,7 +201,7 @@ def _give_back(outputs: str, todo: dict[str, Path], stopped_by: int) -> None:
     folders = runs_by_signature(outputs)
     for key in todo:
         folder = RunFolder(folders[key])
-        if folder.status.get("state") != "queued" or (folder.path / CANCELLED).exists():
+        if folder.status.get("state") != "queued" or folder.cancelled.exists():
             continue
         if stopped_by:
             told = {"state": "stopped", "reason": "its launch was stopped before it began"}

@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from crate.ownership import is_alive, owner_of
-from crate.runfolder import read_json
+from crate.runfolder import RunFolder, read_json
 from crate.sweep.slurm_queue import LIVE, SlurmQueue
 
 ACTIVE = ("queued", "running", "stalled")
 UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead", "lost")
 STALLED_S = 600.0
 OTHER_CODE = "done, by other code than the checkout's"
-CANCELLED = "cancelled.json"  # the user took the run back; no job begins it any more
 _ENDED = {
     "CANCELLED": ("cancelled", "cancelled in Slurm"),
     "TIMEOUT": ("timeout", "killed at the time limit"),
@@ -86,7 +85,7 @@ def _state(path: Path | None, status: dict[str, Any], queue: SlurmQueue) -> RunS
     job = _job(status)
     if owner_of(path) is not None:
         return RunState(*_alive(status), status, path)
-    if said == "queued" and (path / CANCELLED).exists():
+    if said == "queued" and RunFolder(path).cancelled.exists():
         return RunState(*_ended(said, status, path, None), status, path)
     if job and (state := _in_queue(said, job, queue)) is not None:
         return RunState(*state, status, path)
@@ -125,7 +124,7 @@ def _is_claimed(claim: dict[str, Any]) -> bool:
 
 def _ended(said: str, status: dict[str, Any], path: Path, slurm: str | None) -> tuple[str, str]:
     """Tells in what way a run ended that is neither finished nor alive."""
-    if (path / CANCELLED).exists():
+    if RunFolder(path).cancelled.exists():
         return "cancelled", "cancelled by `python -m crate.sweep cancel`"
     if said in ("failed", "stopped"):
         return said, status.get("reason") or ""

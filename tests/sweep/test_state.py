@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from crate.ownership import Ownership, this_process
-from crate.sweep.state import CANCELLED, OTHER_CODE, STALLED_S, look
+from crate.runfolder import RunFolder
+from crate.sweep.state import OTHER_CODE, STALLED_S, look
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def run(tmp_path, monkeypatch):
     def told(*, squeue="", sacct=None, owned=False, cancelled=False, **status) -> tuple:
         program("squeue", squeue)
         program("sacct", sacct)
-        (path / CANCELLED).touch() if cancelled else (path / CANCELLED).unlink(missing_ok=True)
+        mark = RunFolder(path).cancelled
+        mark.touch() if cancelled else mark.unlink(missing_ok=True)
         status = {"heartbeat": time.time()} | status
         (path / "status.json").write_text(json.dumps(status))
         owner = Ownership.take(path) if owned else None
