@@ -1,4 +1,4 @@
-"""RandAugment and TrivialAugment: torchvision's, after crop and flip, drawn from the image's seed."""
+"""RandAugment and TrivialAugment: torchvision's, after crop and flip, seeded by image."""
 
 from __future__ import annotations
 
