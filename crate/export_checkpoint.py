@@ -90,7 +90,8 @@ def _architecture(config: Config) -> tuple[str, dict[str, Any]]:
         name = arguments.pop("model_name")
         asked = {key: arguments.pop(key) for key in ("img_size", "in_chans")}
         arguments = resolve_model_input_args(name, asked, **arguments)
-        arguments.pop("model_name", None)
+        for key in ("model_name", "pretrained_cfg"):
+            arguments.pop(key, None)
         return name, arguments
     raise UserError(
         f"timm knows no {model._target_}",

@@ -96,3 +96,16 @@ def archive(path: Path, base: Path) -> None:
     """Packs a folder under its own name."""
     with tarfile.open(path, "w:gz") as tar:
         tar.add(base, arcname=base.name)
+
+
+def official_names(depth: int) -> dict[str, str]:
+    """Our name of each weight of a CRATE -> the authors'."""
+    from crate.model.official import _LAYER, _OUTPUT, _STEM_AND_HEAD
+
+    names = {"cls_token": "cls_token", "pos_embed": "pos_embedding"}
+    for theirs, ours in _STEM_AND_HEAD.items():
+        names |= {f"{ours}.{kind}": f"{theirs}.{kind}" for kind in ("weight", "bias")}
+    for layer in range(depth):
+        for theirs, ours in (_LAYER | _OUTPUT).items():
+            names[f"layers.{layer}.{ours}"] = f"transformer.layers.{layer}.{theirs}"
+    return names

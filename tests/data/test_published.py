@@ -195,6 +195,9 @@ def test_a_server_that_fails_is_said_and_the_next_try_begins_anew(online, tmp_pa
     with pytest.raises(UserError, match="could not be downloaded: File not found"):
         downloaded.CIFAR10("val", str(root))
     assert published.missing("cifar10", root)
+    (web / "train-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(UserError, match="fashion_mnist could not be downloaded: .*404.*"):
+        FashionMNIST("val", str(tmp_path / "fashion"))
     file.write_bytes(whole)
     assert len(downloaded.CIFAR10("val", str(root))) == made.NUM
 
