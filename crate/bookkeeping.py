@@ -35,6 +35,8 @@ def begin(
         step=folder.status.get("step", 0),
         total_steps=built.total_steps,
     )
+    for note in built.notes:
+        logger.info(note)
     weights = sum(weight.numel() for weight in built.model.parameters())
     logger.info(
         "%s: %s weights, %d epochs, %d steps, %s on %s%s",

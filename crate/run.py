@@ -47,6 +47,12 @@ def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None
         from crate.evaluate_checkpoint import evaluate_checkpoint
 
         return evaluate_checkpoint(cfg, overrides, ranks)
+    if cfg.task == "export":
+        from crate.export_checkpoint import export_checkpoint
+
+        if ranks.is_first:
+            export_checkpoint(cfg, overrides)
+        return None
     config = prepare(cfg)
     if config.name is not None:
         raise UserError("name= is for a sweep", "tracker.name=... with tracker=wandb, for a run")
@@ -228,6 +234,8 @@ class Run:
 def file_hash(path: str) -> str:
     """Returns the hash of a file's content; raises UserError where there is none."""
     if not Path(path).is_file():
-        raise UserError(f"there is no checkpoint {path}", "a .pt or .pth file", "init_from=FILE")
+        raise UserError(
+            f"there is no checkpoint {path}", "a .pt, .pth or .safetensors file", "init_from=FILE"
+        )
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

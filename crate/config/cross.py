@@ -38,20 +38,34 @@ def cross_field_errors(config: Config) -> list[UserError]:
                 f"train.accumulation_steps={config.train.batch_size}",
             )
         )
-    if config.task == "evaluate" and config.checkpoint is None:
+    return errors + _task_errors(config)
+
+
+def _task_errors(config: Config) -> list[UserError]:
+    """Which paths belong to which task."""
+    errors, task = [], config.task
+    if task != "train" and config.checkpoint is None:
         errors.append(
             UserError(
-                "task=evaluate needs a checkpoint",
+                f"task={task} needs a checkpoint",
                 "a file under outputs/runs/*/checkpoints, or the authors'",
-                "task=evaluate checkpoint=FILE",
+                f"task={task} checkpoint=FILE",
             )
         )
-    if config.task == "train" and config.checkpoint is not None:
+    if task == "train" and config.checkpoint is not None:
         errors.append(
             UserError(
-                "checkpoint= is for task=evaluate",
+                "checkpoint= is for task=evaluate and task=export",
                 "init_from=FILE to start training from weights",
                 f"init_from={config.checkpoint}",
+            )
+        )
+    if task != "export" and config.export_to is not None:
+        errors.append(
+            UserError(
+                f"export_to= is for task=export, and this is task={task}",
+                "the weights of a run, written for timm",
+                "task=export checkpoint=FILE export_to=FOLDER",
             )
         )
     return errors

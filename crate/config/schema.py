@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 
 NO_NEUTRAL = object()
+TASKS = ("train", "evaluate", "export")
 
 
 def option(
@@ -209,23 +210,77 @@ class Digits(Data):
 
 
 @dataclass
-class FashionMNIST(Data):
+class Downloadable(Data):
+    """A published set that torchvision downloads where it is missing."""
+
+    root: str | None = option(
+        None,
+        "the set's folder; null: CRATE_DATA/<name>, else data/<name>",
+        path=True,
+        identity=False,
+    )
+    download: bool = option(
+        True, "download the set where it is missing; false: an error then", identity=False
+    )
+
+
+@dataclass
+class FashionMNIST(Downloadable):
     """Fashion-MNIST from its four idx files, gzipped or not."""
 
     _target_: str = option("crate.data.fashion_mnist.FashionMNIST", "the data set's class")
-    root: str = option(MISSING, "folder of the four idx files", identity=False, path=True)
+
+
+@dataclass
+class CIFAR10(Downloadable):
+    """CIFAR-10: 50,000 + 10,000 images of 32 x 32 pixels in ten classes."""
+
+    _target_: str = option("crate.data.downloaded.CIFAR10", "the data set's class")
+
+
+@dataclass
+class CIFAR100(Downloadable):
+    """CIFAR-100: 50,000 + 10,000 images of 32 x 32 pixels in a hundred classes."""
+
+    _target_: str = option("crate.data.downloaded.CIFAR100", "the data set's class")
+
+
+@dataclass
+class Flowers(Downloadable):
+    """Oxford Flowers-102: its train split (1,020) and its test split (6,149)."""
+
+    _target_: str = option("crate.data.downloaded.Flowers", "the data set's class")
+
+
+@dataclass
+class Pets(Downloadable):
+    """Oxford-IIIT Pets: trainval (3,680) and test (3,669), 37 breeds."""
+
+    _target_: str = option("crate.data.downloaded.Pets", "the data set's class")
 
 
 @dataclass
 class Folder(Data):
-    """Images in `root`/{train,val}/<class>/."""
+    """Images in `root`/{train,val}/<class>/, or in the parts train.X1, train.X2, ... and val.X."""
 
     _target_: str = option("crate.data.folder.Folder", "the data set's class")
-    root: str = option(MISSING, "folder with train/ and val/", identity=False, path=True)
+    root: str | None = option(
+        MISSING,
+        "folder with train/ and val/; null, for a published set: CRATE_DATA/<name>, "
+        "else data/<name>",
+        identity=False,
+        path=True,
+    )
     published: str | None = option(
         None,
         "name of a published set, which then identifies it; null: the files do",
         argument=False,
+    )
+    on_corrupt: str = option(
+        "error",
+        "an unreadable image is an error, or left out by a check of all before training (skip)",
+        neutral="error",
+        choices=("error", "skip"),
     )
 
 
@@ -288,6 +343,24 @@ class FlipCrop(Augment):
     _target_: str = option("crate.data.transforms.flip_crop", "the augmentation's function")
     min_scale: float = option(0.08, "smallest share of the area cropped", above=0)
     flip_prob: float = option(0.5, "probability of a horizontal flip", at_least=0)
+
+
+@dataclass
+class RandAugment(FlipCrop):
+    """Random resized crop, flip, then operations drawn at one strength: the fine-tuner's."""
+
+    _target_: str = option("crate.data.transforms.randaugment", "the augmentation's function")
+    num_ops: int = option(2, "n, operations an image", at_least=0)
+    magnitude: int = option(14, "m, strength of each, of 0 to 30", at_least=0, below=31)
+    fill: int = option(0, "grey value of the pixels that move in", at_least=0, below=256)
+
+
+@dataclass
+class TrivialAugment(FlipCrop):
+    """Random resized crop, flip, then one operation of a strength drawn for each image."""
+
+    _target_: str = option("crate.data.transforms.trivialaugment", "the augmentation's function")
+    fill: int = option(0, "grey value of the pixels that move in", at_least=0, below=256)
 
 
 @dataclass
@@ -408,7 +481,7 @@ class Train:
 class Config:
     """One run."""
 
-    task: str = option("train", "what to do", identity=False, choices=("train", "evaluate"))
+    task: str = option("train", "what to do", identity=False, choices=TASKS)
     seed: int = option(0, "seed of weights, order and augmentation", at_least=0)
     deterministic: bool = option(False, "refuse nondeterministic kernels", neutral=False)
     precision: str = option(
@@ -437,7 +510,15 @@ class Config:
     init_from: str | None = option(
         None, "checkpoint whose weights training starts from", identity=False, path=True
     )
-    checkpoint: str | None = option(None, "checkpoint to evaluate", identity=False, path=True)
+    checkpoint: str | None = option(
+        None, "checkpoint to evaluate or export", identity=False, path=True
+    )
+    export_to: str | None = option(
+        None,
+        "folder that task=export makes; null: <checkpoint>-export beside it",
+        identity=False,
+        path=True,
+    )
     sweep: Sweep | None = option(None, "the ablation a run belongs to", identity=False)
     name: str | None = option(
         None, "name of a sweep; null: its file's, else the swept keys", identity=False
@@ -462,9 +543,9 @@ def pair(size: int | list[int]) -> tuple[int, int]:
 SCHEMAS: dict[str, tuple[type, ...]] = {
     "model": (CRATE, ViT),
     "optimizer": (Lion, Adam, AdamW, SGD),
-    "data": (Digits, FashionMNIST, Folder),
+    "data": (Digits, FashionMNIST, CIFAR10, CIFAR100, Flowers, Pets, Folder),
     "schedule": (Cosine, AuthorsSchedule),
-    "augment": (NoAugment, FlipCrop),
+    "augment": (NoAugment, FlipCrop, RandAugment, TrivialAugment),
     "tracker": (Wandb, TensorBoard),
 }
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from crate.config.errors import UserError
-from crate.data.facts import IDX_FILES, idx_file
+from crate.data.download import ensure
+from crate.data.published import IDX_FILES, idx_file
 
 UINT8 = 0x08
 
@@ -18,7 +19,9 @@ UINT8 = 0x08
 class FashionMNIST:
     """Images (1, 28, 28), uint8, and labels of one split; "val" is the published test split."""
 
-    def __init__(self, split: str, root: str) -> None:
+    def __init__(self, split: str, root: str, download: bool = True) -> None:
+        if any(idx_file(Path(root), name) is None for name in IDX_FILES[split]):
+            ensure("fashion_mnist", Path(root), download, _fetch)
         images, labels = (_read_idx(Path(root), name) for name in IDX_FILES[split])
         self.images = torch.from_numpy(images).unsqueeze(1)
         self.labels = labels.tolist()
@@ -28,6 +31,12 @@ class FashionMNIST:
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.images[index], self.labels[index]
+
+
+def _fetch(folder: str) -> None:
+    from torchvision import datasets
+
+    datasets.FashionMNIST(folder, download=True)
 
 
 def _read_idx(root: Path, name: str) -> np.ndarray:

@@ -10,12 +10,13 @@ import math
 import random
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
 
 from crate import provenance
 from crate.config.errors import UserError
@@ -67,6 +68,12 @@ def load_splits(data: Data) -> dict[str, Any]:
         "val": Subset(train, sorted(order[:num_val])),
         "test": evaluation,
     }
+
+
+def notes(splits: dict[str, Any]) -> list[str]:
+    """Returns the lines in which data sets say what they left out, each once."""
+    wholes = [getattr(images, "dataset", images) for images in splits.values()]
+    return list(dict.fromkeys(note for whole in wholes for note in getattr(whole, "notes", [])))
 
 
 class Batches(Sampler[list[Key]]):
@@ -121,7 +128,7 @@ class Prepared(Dataset[tuple[Tensor, int]]):
     """Images prepared for the model; each training image draws from its own seed.
 
     An evaluation image has the key (epoch, index) of epoch -1 and `seed` None; an idle one has
-    the index ~index.
+    the index ~index. What a data set says in a UserError is returned, for `_batches` to raise.
     """
 
     def __init__(self, images: Any, transform: Callable[..., Any], seed: int | None) -> None:
@@ -130,12 +137,15 @@ class Prepared(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+    def __getitem__(self, key: Key) -> tuple[Tensor, int] | UserError:
         epoch, index = key
         idle, index = (True, ~index) if index < 0 else (False, index)
         if self.seed is not None:
             _seed_generators(mixed_seed(self.seed, epoch, index))
-        image, label = self.images[index]
+        try:
+            image, label = self.images[index]
+        except UserError as error:  # raised from a worker it would come with a traceback
+            return error
         return self.transform(image), IDLE if idle else int(label)
 
 
@@ -191,21 +201,30 @@ def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[tuple[Tensor
     loader = DataLoader(
         images,
         batch_sampler=keys,
+        collate_fn=_collate,
         num_workers=workers,
         worker_init_fn=_ignore_signals,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else it draws from the run's own generator
     )
-    if workers:
-        yield from loader
-        return
     iterator = iter(loader)
-    while True:
-        with kept_generators():  # the images' draws must not move the model's
-            batch = next(iterator, None)
-        if batch is None:
-            return
-        yield batch
+    try:
+        while True:
+            with nullcontext() if workers else kept_generators():  # draws must not move the model's
+                batch = next(iterator, None)
+            if batch is None:
+                return
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    finally:
+        del iterator  # ends the workers, which an error's traceback would else keep
+
+
+def _collate(items: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
+    """Returns the items as a batch, or the first error among them."""
+    errors = (item for item in items if isinstance(item, UserError))
+    return next(errors, None) or default_collate(items)
 
 
 class kept_generators:

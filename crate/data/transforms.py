@@ -50,6 +50,30 @@ def flip_crop(img_size: tuple[int, int], min_scale: float, flip_prob: float) -> 
     return v2.Compose([crop, v2.RandomHorizontalFlip(flip_prob)])
 
 
+def randaugment(
+    img_size: tuple[int, int],
+    min_scale: float,
+    flip_prob: float,
+    num_ops: int,
+    magnitude: int,
+    fill: int,
+) -> v2.Compose:
+    """Returns the authors' fine-tuning augmentation: crop and flip, then RandAugment.
+
+    RandAugment (arXiv 1909.13719) is torchvision's, with 31 strengths, and draws from torch's
+    generator alone. It works on uint8 tensors here, where the authors' works on PIL images.
+    """
+    augment = v2.RandAugment(num_ops, magnitude, num_magnitude_bins=31, fill=fill)
+    return v2.Compose([flip_crop(img_size, min_scale, flip_prob), augment])
+
+
+def trivialaugment(
+    img_size: tuple[int, int], min_scale: float, flip_prob: float, fill: int
+) -> v2.Compose:
+    """Returns crop and flip, then TrivialAugmentWide (arXiv 2103.10158), torchvision's."""
+    return v2.Compose([flip_crop(img_size, min_scale, flip_prob), v2.TrivialAugmentWide(fill=fill)])
+
+
 def _channels(in_chans: int) -> v2.Compose:
     """Returns a transform of any image to a uint8 tensor (in_chans, H, W)."""
     return v2.Compose([_Convert(in_chans), v2.ToImage(), v2.ToPureTensor()])
