@@ -59,7 +59,7 @@ def export_checkpoint(cfg: DictConfig, overrides: list[str]) -> Path:
         "architecture": architecture,
         "num_classes": arguments["num_classes"],
         "model_args": arguments,
-        "pretrained_cfg": _preparation(config.data, arguments["num_classes"]),
+        "pretrained_cfg": _preparation(config.data, arguments),
         "crate": {
             "checkpoint": path.name,
             "signature": values.get("signature"),
@@ -112,14 +112,14 @@ def _model(config: Config, values: dict[str, Any], path: Path) -> Any:
     return model
 
 
-def _preparation(data: Data, num_classes: int) -> dict[str, Any]:
+def _preparation(data: Data, arguments: dict[str, Any]) -> dict[str, Any]:
     """Returns how evaluation prepares an image, in timm's words."""
     size = pair(data.img_size)
     whole = data.crop_pct == 1
     return {
-        "num_classes": num_classes,
+        "num_classes": arguments["num_classes"],
         "input_size": [data.in_chans, *size],
-        "fixed_input_size": True,
+        "fixed_input_size": "img_size" in arguments,  # timm passes it on then
         "crop_pct": data.crop_pct,
         "crop_mode": "squash" if whole else "center",
         "interpolation": "bilinear",

@@ -14,7 +14,7 @@ from crate.data import transforms
 from crate.data.folder import Folder
 from crate.data.image import read_image
 from crate.data.loader import eval_batches, notes, train_batches
-from tests.launching import TINY, launch, run_folder, status
+from tests.launching import TINY, launch, launch_ranks, run_folder, status
 
 DATA = DigitsConfig(img_size=16, in_chans=3, num_classes=2)
 
@@ -180,3 +180,13 @@ def test_a_run_fails_by_the_files_name_or_trains_without_it_and_says_so(tree, tm
     log = (run_folder(tmp_path / "two") / "log").read_text()
     assert "18 images checked, 6 unreadable left out" in log
     assert "12 images checked, 0 unreadable left out" in log
+
+
+def test_an_unreadable_image_of_any_rank_is_said_by_name_and_once(tree, tmp_path):
+    ours = (*TINY, "data=imagefolder", f"data.root={tree}", "data.img_size=16", "train.epochs=1")
+    ours += ("train.batch_size=4", "schedule.warmup_epochs=0", "data.workers=0", "device=cpu")
+    done = launch_ranks(*ours, f"outputs={tmp_path / 'out'}")
+    assert [each.returncode for each in done] == [1, 1]
+    said = "".join(each.stderr for each in done)
+    assert said.count("x.jpg cannot be read as an image") == 1 and "Traceback" not in said, said
+    assert "x.jpg" in status(run_folder(tmp_path / "out"))["reason"]
