@@ -6,18 +6,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from crate.config import check, schema
-from crate.config.errors import UserError
+from crate.config import check
 from crate.config.schema import Config
 from crate.data import facts
+from crate.stored_config import stored
 from crate.train.distributed import Ranks
 
 logger = logging.getLogger("crate")
-
-SHARED = ("img_size", "in_chans", "num_classes")  # what a model takes over from its data
 
 
 def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> float:
@@ -26,16 +23,7 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> 
     A checkpoint of a run brings its configuration, so that its path says all; what is typed beside
     it wins. Bare weights and the authors' checkpoints are evaluated with `cfg` as composed.
     """
-    if cfg.checkpoint is None:
-        check.typed(cfg, facts.complete(cfg))  # says that a checkpoint is needed
-    path = check.CHECKOUT / Path(cfg.checkpoint).expanduser()
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}", "a .pt or .pth file", "checkpoint=FILE")
-    from crate.train.checkpoint import read
-
-    values = read(path)
-    if isinstance(values.get("config"), dict):
-        cfg = _with_typed(values["config"], cfg, overrides)
+    cfg, values, path = stored(cfg, overrides)
     config = check.typed(cfg, facts.complete(cfg))
     with ranks.joined(config.device):
         return _evaluate(config, values, path, ranks)["val/top1"]
@@ -77,6 +65,7 @@ def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) 
 def _models(config: Config, values: dict[str, Any], path: Path, device: Any) -> dict[str, Any]:
     """Returns the models of a checkpoint by the prefix of their metrics."""
     from crate.train import setup
+    from crate.train.initialize import load_into
 
     parts = {"val/": values}
     if isinstance(values.get("ema"), dict):  # bare in best.pt, with the averaging around it else
@@ -86,29 +75,7 @@ def _models(config: Config, values: dict[str, Any], path: Path, device: Any) -> 
     models = {}
     for prefix, part in parts.items():
         models[prefix] = setup.build_model(config, device)
-        notes = setup.load_weights_of(models[prefix], part, path)
+        notes = load_into(models[prefix], part, path)
         for note in notes if part is values else ():
             logger.info(note)
     return models
-
-
-def _with_typed(stored: dict[str, Any], cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """Returns the configuration stored in a checkpoint, changed by what was typed."""
-    try:
-        tree = schema.restore(stored)
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the checkpoint's configuration is of another version: {reason}") from None
-    for key in SHARED:
-        if key in tree.model and stored["model"][key] == stored["data"][key]:
-            tree.model[key] = f"${{data.{key}}}"
-    for override in overrides:
-        key = override.lstrip("+").partition("=")[0]
-        if key == "experiment":
-            raise UserError(
-                "experiment= is for training; a checkpoint brings its own configuration",
-                "single groups and keys",
-                "task=evaluate checkpoint=FILE",
-            )
-        OmegaConf.update(tree, key, OmegaConf.select(cfg, key), force_add=True)
-    return tree

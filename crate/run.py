@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import sys
 import traceback
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from crate import provenance
+from crate import bookkeeping, provenance
 from crate.config import check
 from crate.config.errors import UserError
 from crate.config.label import Choices, label
 from crate.config.schema import Config
-from crate.config.signature import shape, signature
+from crate.config.signature import signature
 from crate.data import facts
 from crate.ownership import Ownership
 from crate.progress import logger, say_in_file, say_on_console
@@ -49,11 +47,19 @@ def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None
         from crate.evaluate_checkpoint import evaluate_checkpoint
 
         return evaluate_checkpoint(cfg, overrides, ranks)
+    if cfg.task == "export":
+        from crate.export_checkpoint import export_checkpoint
+
+        if ranks.is_first:
+            export_checkpoint(cfg, overrides)
+        return None
     config = prepare(cfg)
     if config.name is not None:
         raise UserError("name= is for a sweep", "tracker.name=... with tracker=wandb, for a run")
-    words = label(config, choices, provenance.redact(overrides))
-    return train(config, signature_of(config), words, overrides, ranks)
+    words, identity = label(config, choices, provenance.redact(overrides)), signature_of(config)
+    if (path := find(config.outputs, identity)) is not None:
+        RunFolder(path).cancelled.unlink(missing_ok=True)  # typing it takes that back
+    return train(config, identity, words, overrides, ranks)
 
 
 def train(
@@ -112,11 +118,10 @@ class Run:
         folder = RunFolder(self.ranks.first(take))
         signals = Signals()
         try:
-            result = (
-                self._train(built, folder, owner, signals)
-                if owner
-                else self._follow(built, folder, signals)
-            )
+            if owner is None:
+                result = self._follow(built, folder, signals)
+            else:
+                result = self._train(built, folder, owner, signals)
         finally:
             if owner is not None:
                 owner.release()
@@ -160,7 +165,7 @@ class Run:
                 "other_code=accept or other_code=rerun",
             )
         logger.info("done already: %s", folder.path)
-        self._say_result(folder)
+        bookkeeping.say_result(folder)
         logger.info("to train it anew, type rerun=true; the old run is kept aside")
         return status["best_top1"]
 
@@ -181,17 +186,24 @@ class Run:
 
         log = say_in_file(folder.log)
         tracker = Trackers([Jsonl(), call(self.config.tracker)])
-        self._begin(built, folder, owner)
+        bookkeeping.begin(folder, self.config, self.overrides, built, owner.number)
         state = "failed"
+
+        def beat() -> None:
+            folder.update_status()
+            if folder.cancelled.exists():
+                signals.cancel()
+
         try:
             with signals:
-                owner.keep_alive(folder.update_status, lost=signals.lose)
+                beat()
+                owner.keep_alive(beat, lost=signals.lose)
                 result = train(self.config, built, folder, self.signature, tracker, signals)
             if signals.lost:
                 raise Lost(f"{folder.path} was taken over by another process while this one slept")
             if result.is_done:
                 state = "finished"
-                self._finish(result, built, folder)
+                bookkeeping.finish(folder, self.config, result, built)
             else:
                 state = "stopped"
                 folder.update_status(state=state, reason=signals.said)
@@ -217,107 +229,13 @@ class Run:
             logger.removeHandler(log)
             log.close()
 
-    def _begin(self, built: Any, folder: RunFolder, owner: Ownership) -> None:
-        """Writes down what is going to run, where and as which attempt, and says so."""
-        folder.freeze(asdict(self.config), self.overrides)
-        auto = {"device": str(built.device), "precision": built.precision, "cache": built.cache}
-        folder.update_meta(**provenance.describe(), auto=auto, ranks=self.ranks.size)
-        folder.update_status(
-            state="running",
-            claim=claim_of_job(),
-            attempts=owner.number,
-            reason=None,
-            traceback=None,
-            sigterm_at=None,
-            step=folder.status.get("step", 0),
-            total_steps=built.total_steps,
-        )
-        self._say_start(built, folder)
-
-    def _say_start(self, built: Any, folder: RunFolder) -> None:
-        weights = sum(weight.numel() for weight in built.model.parameters())
-        logger.info(
-            "%s: %s weights, %d epochs, %d steps, %s on %s%s",
-            folder.path.name,
-            f"{weights:,}",
-            self.config.train.epochs,
-            built.total_steps,
-            built.precision,
-            built.device.type,
-            f", {self.ranks.size} ranks" if self.ranks.size > 1 else "",
-        )
-
-    def _finish(self, result: Any, built: Any, folder: RunFolder) -> None:
-        """Draws the curve, marks the run finished, and says where everything is."""
-        from crate.train.curve import draw_curve
-
-        title = f"{folder.path.name}; best chosen on {chosen_on(built.splits)}"
-        draw_curve(folder.read_metrics(), title, folder.curve)
-        folder.update_status(
-            state="finished",
-            step=result.step,
-            best_top1=result.best_top1,
-            best_step=result.best_step,
-            last_top1=result.last_top1,
-            best_chosen_on=chosen_on(built.splits),
-            test=result.test,
-            time_s=round(result.time_s(), 3),
-            measured=self._measured(result, built),
-            size_mb=folder.size_mb(),
-        )
-        logger.info("run folder: %s (%.1f MB)", folder.path, folder.size_mb())
-        self._say_result(folder)
-
-    def _measured(self, result: Any, built: Any) -> dict[str, Any]:
-        """Returns what tells a later plan how long such a run takes."""
-        from crate.train.device import hardware
-
-        return {
-            "shape": shape(self.config),
-            "device_s_per_epoch": result.time_s() * self.ranks.size / self.config.train.epochs,
-            "hardware": hardware(built.device),
-            "in_slurm": "SLURM_JOB_ID" in os.environ,
-        }
-
-    def _say_result(self, folder: RunFolder) -> None:
-        status = folder.status
-        logger.info(
-            "val/top1: last %.2f, best %.2f at step %d (chosen on %s)",
-            status["last_top1"],
-            status["best_top1"],
-            status["best_step"],
-            status["best_chosen_on"],
-        )
-        if status["test"]:
-            logger.info(
-                "test/top1: last %.2f, best by val/top1 %.2f",
-                status["test"]["test/top1"],
-                status["test"]["test/best_top1"],
-            )
-        logger.info("curve: %s", folder.curve)
-
-
-def claim_of_job() -> dict[str, str] | None:
-    """Returns what started this process: a Slurm job by its number, a local pool, or None."""
-    env = os.environ
-    if "CRATE_POOL" in env:
-        return {"pool": env["CRATE_POOL"]}
-    if "SLURM_ARRAY_JOB_ID" in env:
-        return {"slurm": f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}"}
-    return {"slurm": env["SLURM_JOB_ID"]} if "SLURM_JOB_ID" in env else None
-
-
-def chosen_on(splits: dict[str, Any]) -> str:
-    """Returns in words on which images the best was chosen."""
-    if "test" not in splits:
-        return "the evaluation split"
-    return f"{len(splits['val'])} images set apart from training"
-
 
 @cache
 def file_hash(path: str) -> str:
     """Returns the hash of a file's content; raises UserError where there is none."""
     if not Path(path).is_file():
-        raise UserError(f"there is no checkpoint {path}", "a .pt or .pth file", "init_from=FILE")
+        raise UserError(
+            f"there is no checkpoint {path}", "a .pt, .pth or .safetensors file", "init_from=FILE"
+        )
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,7 @@
         wandb/, tensorboard/   the tracker's own files
         checkpoints/           see crate/train/checkpoint.py
         owner-<n>.json         who runs it; see crate/ownership.py
+        cancelled.json         it was taken back: it ends, or does not begin
 
 All but `metrics.jsonl` and `log` appear whole or not at all. Imports no torch.
 """
@@ -96,6 +97,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.log = path / "log"
         self.curve = path / "curve.png"
+        self.cancelled = path / "cancelled.json"
         self._status_lock = threading.Lock()
         self._unwritten: dict[str, Any] = {}
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from crate.config import schema
 from crate.config.commandline import CONF
+from tests import made
 
 schema.register()
 
@@ -44,4 +45,10 @@ def roots(tmp_path_factory):
             left = number % 500
             photograph = photographs[number % 2].crop((left, left // 4, left + 80, left // 4 + 60))
             photograph.save(place / "photograph.JPEG", quality=80)
-    return {name: folder / name for name in ("imagefolder", "imagenet100", "imagenet1k")}
+    roots = {name: folder / name for name in ("imagefolder", "imagenet100", "imagenet1k")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, make in made.MAKERS.items():
+            make(folder / name, photographs)
+            made.trust(patch, name, folder / name)
+            roots[name] = folder / name
+        yield roots

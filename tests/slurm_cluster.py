@@ -156,7 +156,7 @@ class Cluster:
             "--auth-root-authentication-method=normal",
         ]
         subprocess.run(
-            [*install, "--user=root", "--skip-test-db"],
+            [*install, f"--user={getpass.getuser()}", "--skip-test-db"],
             check=True,
             capture_output=True,
             env=self._env,
@@ -164,7 +164,7 @@ class Cluster:
         self._daemon(
             "mariadbd",
             "--no-defaults",
-            "--user=root",
+            f"--user={getpass.getuser()}",
             f"--datadir={data}",
             f"--socket={self.folder}/mysql.socket",
             f"--pid-file={self.folder}/mysql.pid",

@@ -25,13 +25,13 @@ def placed(cfg):
         cfg.model.kwargs.model_name = "resnet10t"
     if "root" in cfg.data or OmegaConf.is_missing(cfg.data, "root"):
         cfg.data.root = "/somewhere"
-    if cfg.task == "evaluate":
+    if cfg.task != "train":
         cfg.checkpoint = "/some/file.pt"
     return cfg
 
 
 def test_the_walk_finds_every_file():
-    assert len(FILES) == 1 + sum(len(options) for options in GROUPS.values()) == 33
+    assert len(FILES) == 1 + sum(len(options) for options in GROUPS.values()) == 44
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name], ids=str)
@@ -67,6 +67,27 @@ def test_groups_compose_freely(composed, model, data, optimizer):
         assert config.model.img_size == config.data.img_size
         assert config.model.patch_size == config.data.suggested.patch_size
     assert config.train.epochs == config.data.suggested.epochs
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "flowers", "pets"])
+def test_the_fine_tunings_recipe(composed, name):
+    config = typed(placed(composed(f"experiment=finetune_{name}", "model=crate_base")))
+    assert config.data._target_.lower() == f"crate.data.downloaded.{name}"
+    assert (config.data.img_size, config.model.patch_size, config.data.crop_pct) == (224, 16, 1)
+    assert config.data.mean == [0.485, 0.456, 0.406] and config.data.std == [0.229, 0.224, 0.225]
+    assert config.optimizer._target_ == "torch.optim.AdamW"
+    assert (config.optimizer.lr, config.optimizer.weight_decay) == (5e-5, 0.01)
+    assert (config.train.batch_size, config.train.epochs) == (256, 200)
+    assert config.train.label_smoothing == config.schedule.warmup_epochs == 0
+    assert config.schedule._target_ == "crate.train.schedule.cosine"
+    assert (config.augment.num_ops, config.augment.magnitude) == (2, 14)
+    assert config.model.embed_dim == 768 and config.init_from is None
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_from_scratch_is_at_its_own_size(composed, name):
+    config = typed(placed(composed(f"data={name}")))
+    assert (config.data.img_size, config.model.patch_size) == (32, 4)
 
 
 def test_the_papers_recipe(composed):

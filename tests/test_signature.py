@@ -37,18 +37,20 @@ IDENTITY = set(
     optimizer._target_ optimizer.kwargs optimizer.lr optimizer.weight_decay optimizer.betas
     optimizer.eps optimizer.momentum optimizer.nesterov
     data._target_ data.kwargs data.img_size data.in_chans data.num_classes data.mean data.std
-    data.crop_pct data.val_fraction data.published data.cache_px
+    data.crop_pct data.val_fraction data.published data.on_corrupt data.cache_px
     schedule._target_ schedule.kwargs schedule.warmup_epochs
     augment._target_ augment.kwargs augment.mixup augment.cutmix augment.min_scale augment.flip_prob
+    augment.num_ops augment.magnitude augment.fill
     """.split()
 )
 NOT_IDENTITY = set(
     """
-    task device ranks sweep name resume rerun other_code init_from checkpoint outputs
+    task device ranks sweep name resume rerun other_code init_from checkpoint outputs export_to
     train.accumulation_steps train.log_every_steps train.checkpoint_every_steps
     train.checkpoint_every_min train.keep train.profile
     model.allow_long
-    data.root data.workers data.cache data.suggested.patch_size data.suggested.epochs
+    data.root data.download data.workers data.cache data.suggested.patch_size
+    data.suggested.epochs
     data.suggested.batch_size data.suggested.warmup_epochs
     tracker._target_ tracker.kwargs tracker.project tracker.entity tracker.mode tracker.group
     tracker.job_type tracker.tags tracker.name tracker.swept tracker.published tracker.queue_size

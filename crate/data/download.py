@@ -67,7 +67,7 @@ def _download(name: str, root: Path, files: Path, fetch: Callable[[str], object]
     except Exception as error:  # urllib's, tarfile's, torchvision's RuntimeError of a checksum
         reason = getattr(error, "reason", None) or str(error).strip() or type(error).__name__
         raise UserError(
-            f"{name} could not be downloaded: {str(reason).splitlines()[0]}",
+            f"{name} could not be downloaded: {' '.join(str(reason).split())}",
             f"a network, or torchvision's files of the set in {root}, brought by hand",
             "data.root=FOLDER",
         ) from error

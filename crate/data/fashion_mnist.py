@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crate.config.errors import UserError
 from crate.data.download import ensure
-from crate.data.published import IDX_FILES, idx_file, missing
+from crate.data.published import IDX_FILES, idx_file
 
 UINT8 = 0x08
 
@@ -20,7 +20,7 @@ class FashionMNIST:
     """Images (1, 28, 28), uint8, and labels of one split; "val" is the published test split."""
 
     def __init__(self, split: str, root: str, download: bool = True) -> None:
-        if missing("fashion_mnist", Path(root)):
+        if any(idx_file(Path(root), name) is None for name in IDX_FILES[split]):
             ensure("fashion_mnist", Path(root), download, _fetch)
         images, labels = (_read_idx(Path(root), name) for name in IDX_FILES[split])
         self.images = torch.from_numpy(images).unsqueeze(1)

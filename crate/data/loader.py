@@ -208,14 +208,17 @@ def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[tuple[Tensor
         generator=torch.Generator(),  # else it draws from the run's own generator
     )
     iterator = iter(loader)
-    while True:
-        with nullcontext() if workers else kept_generators():  # draws must not move the model's
-            batch = next(iterator, None)
-        if batch is None:
-            return
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    try:
+        while True:
+            with nullcontext() if workers else kept_generators():  # draws must not move the model's
+                batch = next(iterator, None)
+            if batch is None:
+                return
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    finally:
+        del iterator  # ends the workers, which an error's traceback would else keep
 
 
 def _collate(items: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:

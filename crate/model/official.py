@@ -40,7 +40,8 @@ def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """The same weights under our names, no value changed.
 
     `checkpoint` is a state_dict in the authors' names, or their checkpoint that holds one under
-    "state_dict"; with or without the `module.` that DistributedDataParallel puts before each name.
+    "state_dict", or under "model" where it was fine-tuned; with or without the `module.` that
+    DistributedDataParallel puts before each name.
     A model without a single attention output matrix is taken for one of one full-width head.
 
     Raises ValueError naming every missing and every unknown weight.
@@ -58,7 +59,7 @@ def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    weights = checkpoint.get("state_dict", checkpoint)
+    weights = checkpoint.get("state_dict", checkpoint.get("model", checkpoint))
     if all(name.startswith("module.") for name in weights):
         return {name.removeprefix("module."): weight for name, weight in weights.items()}
     return dict(weights)

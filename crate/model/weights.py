@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 from timm.layers import resample_abs_pos_embed
@@ -16,6 +17,7 @@ def load_weights(
     state_dict: Mapping[str, Tensor],
     *,
     old_grid: tuple[int, int] | None = None,
+    fresh_head: bool = False,
 ) -> list[str]:
     """Load every weight of `state_dict` into `model`, and return what was changed on the way.
 
@@ -24,11 +26,16 @@ def load_weights(
     Works for CRATE and for timm's ViT. `old_grid` is (rows, columns) of patches in `state_dict`;
     without it the same number of tokens means the same grid, and another number a square one.
 
+    With `fresh_head` a classifier of another number of classes is left as the model has it, and
+    that is said too.
+
     Raises ValueError, having loaded nothing, where names or shapes do not fit.
     """
     weights = dict(state_dict)
     expected = model.state_dict()
     notes = _fit_positions(model, weights, expected, old_grid)
+    if fresh_head:
+        notes += _keep_head(model, weights, expected)
     _check_fit(weights, expected)
     model.load_state_dict(weights)
     return notes
@@ -57,6 +64,50 @@ def _fit_positions(
         given, new_size=list(new_grid), old_size=list(old_grid), num_prefix_tokens=num_prefix
     )
     return [f"pos_embed: {_by(old_grid)} interpolated (bicubic) to {_by(new_grid)}"]
+
+
+def _keep_head(
+    model: nn.Module, weights: dict[str, Tensor], expected: Mapping[str, Tensor]
+) -> list[str]:
+    """Put the model's own classifier in place of another number of classes; say so."""
+    if not hasattr(model, "get_classifier"):
+        return []
+    classifier = model.get_classifier()
+    names = [name for name, module in model.named_modules() if module is classifier and name]
+    kept = [
+        name
+        for name in expected
+        if names
+        and name.rpartition(".")[0] == names[0]
+        and name in weights
+        and weights[name].shape[1:] == expected[name].shape[1:]
+        and weights[name].shape != expected[name].shape
+    ]
+    notes = [
+        f"{name}: replaced, {_by(weights[name].shape)} by a fresh {_by(expected[name].shape)}"
+        for name in kept
+    ]
+    weights.update({name: expected[name] for name in kept})
+    return notes
+
+
+def listed(names: Iterable[str]) -> str:
+    """Returns names of weights in short: those of numbered layers once, as layers.{0..11}.norm."""
+    numbers: dict[str, list[int]] = {}
+    for name in names:
+        found = re.search(r"(?<=\.)\d+(?=\.)", name)
+        pattern = name if found is None else f"{name[: found.start()]}*{name[found.end() :]}"
+        numbers.setdefault(pattern, []).extend([] if found is None else [int(found[0])])
+    return ", ".join(
+        pattern.replace("*", _range(sorted(at))) if at else pattern
+        for pattern, at in numbers.items()
+    )
+
+
+def _range(numbers: list[int]) -> str:
+    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{{{numbers[0]}..{numbers[-1]}}}"
+    return str(numbers[0]) if len(numbers) == 1 else "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _old_grid(

@@ -13,7 +13,6 @@ from crate.runfolder import RunFolder, runs_by_signature
 from crate.sweep import local, slurm
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Launcher, Slurm
-from crate.sweep.state import CANCELLED
 
 logger = logging.getLogger("crate")
 
@@ -29,7 +28,7 @@ def hand_over(
     folders = {key: RunFolder(runs_by_signature(sweep.outputs)[key]) for key in todo}
     pool = {} if isinstance(options, Slurm) else {"pool": str(local.heartbeat_file(sweep))}
     for folder in folders.values():
-        (folder.path / CANCELLED).unlink(missing_ok=True)
+        folder.cancelled.unlink(missing_ok=True)
         claim = pool or {"process": this_process()}
         folder.update_status(state="queued", reason=None, claim=claim, sigterm_at=None)
     if not isinstance(options, Slurm):

@@ -17,7 +17,6 @@ from crate.runfolder import RunFolder, find, read_json, write_json
 from crate.sweep.folder import SweepFolder
 from crate.sweep.freeze import Point
 from crate.sweep.modules import Modules
-from crate.sweep.state import CANCELLED
 from crate.train.distributed import Ranks, SaidByFirst
 
 logger = logging.getLogger("crate")
@@ -58,7 +57,7 @@ class Job:
         say_on_console(ranks.is_first)
         values = read_json(SweepFolder(self.sweep).point_file(signature))
         path = find(values["config"]["outputs"], signature)
-        if path is not None and (path / CANCELLED).exists():
+        if path is not None and RunFolder(path).cancelled.exists():
             logger.info("cancelled before it began")
             return None
         try:

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import logging
-import sys
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from crate import provenance
 from crate.config.check import rule_errors
 from crate.config.errors import UserError, raise_all
-from crate.config.label import known_keys
 from crate.config.schema import Wandb
 from crate.progress import say_on_console
-from crate.runfolder import RunFolder, read_json, require_writable, runs_by_signature
+from crate.runfolder import RunFolder, require_writable, runs_by_signature
 from crate.sweep import local, slurm, snapshot
 from crate.sweep.folder import SweepFolder, locked
-from crate.sweep.freeze import Point, fixed_overrides, freeze, parse
+from crate.sweep.freeze import Point, freeze
 from crate.sweep.handover import hand_over
 from crate.sweep.job import write_point
+from crate.sweep.manifest import identity_of_fixed, launch_entry, next_manifest, sweep_name
 from crate.sweep.modules import Modules
 from crate.sweep.options import Launcher, Local, Slurm
 from crate.sweep.plan import check_budget, estimates, say_plan
-from crate.sweep.state import RunState, look
+from crate.sweep.state import OTHER_CODE, RunState, look
 from crate.sweep.wait import wait
 
 logger = logging.getLogger("crate")
 WITHOUT_RESULTS = ("crate_sweeper.CrateSweeper", "basic_sweeper.BasicSweeper")
-GROUPS = ("model", "optimizer", "data", "schedule", "augment", "experiment")
 
 
 @dataclass
@@ -80,18 +77,29 @@ def launch(
     _check_together(frozen, options)
     points = {point.signature: point for point in frozen}
     outputs = frozen[0].config.outputs
-    sweep_name, fixed = _name(frozen, master), _identity_of_fixed(frozen[0], master)
+    name, fixed = sweep_name(frozen, master), identity_of_fixed(frozen[0], master)
     if options.plan:
-        say_plan(points, _look(points, outputs), options)
+        states = _look(points, outputs)
+        anew = dict.fromkeys(_to_set_aside(points, states), RunState("new", None, {}, None))
+        say_plan(points, states | anew, options)
         return [JobReturn(status=JobStatus.COMPLETED) for _ in frozen]
     require_writable(outputs)
     with locked(outputs):
-        states = _settle(points, _look(points, outputs), outputs)
-        sweep = SweepFolder.create(Path(outputs), sweep_name, fixed)
+        states = _look(points, outputs)
+        for key in (aside := _to_set_aside(points, states)):
+            logger.info("set aside: %s", RunFolder(states[key].path).set_aside())
+        states = _look(points, outputs) if aside else states
+        sweep = SweepFolder.create(Path(outputs), name, fixed)
         launched = Launch(sweep, points, states, options)
         if options.budget_h is not None:
             check_budget(estimates(points, states, options), options)
-        manifest = _manifest(launched, sweep_name, fixed, master)
+        counts = {
+            "done": len(launched.pick("finished")),
+            "joined": len(launched.joined),
+            "submitted": len(launched.todo),
+        }
+        manifest = next_manifest(sweep.manifest, name, fixed, master, points)
+        manifest["launches"].append(launch_entry(options, counts))
         todo = _freeze_code(launched, manifest)
         arrays = hand_over(sweep, manifest, todo, options)
     _say_counts(launched, arrays)
@@ -135,49 +143,27 @@ def _check_together(points: list[Point], options: Launcher) -> None:
     raise_all(errors)
 
 
-def _name(points: list[Point], master: DictConfig) -> str:
-    """Returns the sweep's name: as typed, of its file, or the swept keys."""
-    if master.name is not None:
-        return master.name
-    if master.sweep is not None:
-        return master.sweep.name
-    keys = dict.fromkeys(key for point in points for key in point.swept)
-    words = [key.rpartition(".")[2] for key in keys if key != "seed" or len(keys) == 1]
-    return "_x_".join(words) or points[0].label
-
-
-def _identity_of_fixed(point: Point, master: DictConfig) -> list[str]:
-    """Returns what was typed for all points, as far as it can change their results."""
-    known = {*GROUPS, "init_from", *known_keys(point.config)}
-    typed = fixed_overrides(master)
-    return sorted(text for text in typed if parse(text).key_or_group in known)
-
-
 def _look(points: dict[str, Point], outputs: str) -> dict[str, RunState]:
     folders = runs_by_signature(outputs)
-    return look({key: folders.get(key) for key in points})
+    return look({key: folders.get(key) for key in points}, provenance.fingerprint())
 
 
-def _settle(
-    points: dict[str, Point], states: dict[str, RunState], outputs: str
-) -> dict[str, RunState]:
-    """Sets aside what is to be trained anew; returns the states afterwards.
+def _to_set_aside(points: dict[str, Point], states: dict[str, RunState]) -> list[str]:
+    """Returns the signatures of the runs that are there, and to be trained anew.
 
-    Raises UserError for what runs just now, or was finished by other code.
+    Raises UserError for those that are at work just now, or were finished by other code.
     """
-    fingerprint, errors, aside = provenance.fingerprint(), [], []
-    for key, point in points.items():
-        config, state = point.config, states[key]
-        other = _is_of_other_code(state, fingerprint)
+    errors, aside = [], []
+    for key, state in states.items():
+        config, other = points[key].config, state.reason == OTHER_CODE
         anew = config.rerun or (config.resume == "never" and state.state != "finished")
         if state.path is None:
             continue
         if anew or (other and config.other_code == "rerun"):
+            aside.append(key)
             if state.is_active:
-                errors.append(
-                    UserError(f"{state.path.name} is {state.state}; it cannot be set aside")
-                )
-            aside.append(state.path)
+                given = f"{state.path.name} is {state.state}; it cannot be set aside"
+                errors.append(UserError(given, "its end", "python -m crate.sweep cancel NAME"))
         elif other and config.other_code == "ask":
             errors.append(
                 UserError(
@@ -187,15 +173,7 @@ def _settle(
                 )
             )
     raise_all(errors)
-    for path in aside:
-        logger.info("set aside: %s", RunFolder(path).set_aside())
-    return _look(points, outputs) if aside else states
-
-
-def _is_of_other_code(state: RunState, fingerprint: str) -> bool:
-    if state.state != "finished":
-        return False
-    return read_json(state.path / "meta.json").get("fingerprint") not in (None, fingerprint)
+    return aside
 
 
 def _freeze_code(launched: Launch, manifest: dict[str, Any]) -> dict[str, Path]:
@@ -216,36 +194,6 @@ def _freeze_code(launched: Launch, manifest: dict[str, Any]) -> dict[str, Path]:
         write_point(sweep, point, modules)
         RunFolder.create(point.config.outputs, point.label, point.signature)
     return {point.signature: code for point in todo}
-
-
-def _manifest(launched: Launch, name: str, fixed: list[str], master: DictConfig) -> dict[str, Any]:
-    """Returns the sweep's manifest with this launch in it."""
-    old = launched.sweep.manifest
-    stated = OmegaConf.to_container(master.sweep) if master.sweep else {}
-    keys = ("question", "grid", "zip", "seeds", "baseline", "metric", "published", "source")
-    points = old.get("points", {})
-    for key, point in launched.points.items():
-        known = points.get(key, {"attempts": []})
-        points[key] = known | {"overrides": point.overrides, "swept": point.swept}
-    entry = {
-        "time": time.time(),
-        "launcher": type(launched.options).__name__.lower(),
-        "options": asdict(launched.options),
-        "command": provenance.redact(sys.argv),
-        "fingerprint": provenance.fingerprint(),
-        "counts": {
-            "done": len(launched.pick("finished")),
-            "joined": len(launched.joined),
-            "submitted": len(launched.todo),
-        },
-    }
-    return {
-        "name": name,
-        "fixed": fixed,
-        **{key: stated.get(key, old.get(key)) for key in keys},
-        "launches": [*old.get("launches", []), entry],
-        "points": points,
-    }
 
 
 def _say_counts(launched: Launch, arrays: list[str]) -> None:

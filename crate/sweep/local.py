@@ -185,15 +185,29 @@ def run_all(
         slots = [Slot(sweep, share | {"CRATE_POOL": str(file)}) for share in shares]
         pool = Pool(slots, todo, watch.update)
         pool.run()
-        if not pool.stopped_by:
-            watch.follow()
+        _give_back(outputs, todo, pool.stopped_by)
+        try:
+            watch.update() if pool.stopped_by else watch.follow()
+        except KeyboardInterrupt:
+            logger.info("what others began goes on")
+            sys.exit(130)
     if pool.stopped_by:
-        for key in pool.waiting:
-            folder = RunFolder(runs_by_signature(outputs)[key])
-            folder.update_status(state="stopped", reason="its launch was stopped before it began")
-        watch.update()
         logger.info("stopped; the same command goes on where the runs were")
         sys.exit(128 + pool.stopped_by)
+
+
+def _give_back(outputs: str, todo: dict[str, Path], stopped_by: int) -> None:
+    """Says of runs that never began that they wait no more, and why."""
+    folders = runs_by_signature(outputs)
+    for key in todo:
+        folder = RunFolder(folders[key])
+        if folder.status.get("state") != "queued" or folder.cancelled.exists():
+            continue
+        if stopped_by:
+            told = {"state": "stopped", "reason": "its launch was stopped before it began"}
+        else:
+            told = {"state": "failed", "reason": "its worker ended before it began; see its logs"}
+        folder.update_status(**told)
 
 
 class _Beats:

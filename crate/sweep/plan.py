@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from crate.config.errors import UserError
 from crate.config.schema import Config
@@ -17,7 +17,7 @@ from crate.sweep.cost import Cost, cost
 from crate.sweep.freeze import Point
 from crate.sweep.options import Launcher, Slurm
 from crate.sweep.state import RunState
-from crate.sweep.table import COLORS, counts, words
+from crate.sweep.table import colored, counts, words
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,9 @@ def say_plan(points: dict[str, Point], states: dict[str, RunState], options: Lau
         drawn.add_column(name, justify="right", no_wrap=True)
     for key, point in points.items():
         whole, need = found[key]
-        state = states[key].state
         drawn.add_row(
-            f"[{COLORS.get(state, 'red')}]{state}[/]",
-            escape(words(point.swept)),
+            colored(states[key].state),
+            Text(words(point.swept)),
             need.source if need else "",
             f"{whole.num_parameters:,}" if whole.num_parameters else "?",
             f"{whole.train_flops / 1e15:.3g}" if whole.train_flops else "?",

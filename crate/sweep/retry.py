@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
 from crate.config.errors import UserError
 from crate.progress import say_on_console
-from crate.provenance import fingerprint
 from crate.runfolder import RunFolder, read_json
 from crate.sweep import local, options, snapshot
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.handover import hand_over
+from crate.sweep.manifest import launch_entry
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
 
@@ -40,7 +39,8 @@ def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new
                 values = read_json(sweep.point_file(key))
                 RunFolder.create(str(sweep.outputs), values["label"], key)
         if todo:
-            manifest["launches"].append(_launch(manifest, todo))
+            entry = launch_entry(chosen, {"done": 0, "joined": 0, "submitted": len(todo)})
+            manifest["launches"].append(entry | {"code": next(iter(todo.values())).name})
         arrays = hand_over(sweep, manifest, todo, chosen) if todo else []
     where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
     logger.info("%s: %d to run again%s", sweep.path.name, len(todo), where)
@@ -83,14 +83,3 @@ def _snapshots(
                 f"the snapshot {found[key]} is gone", "the checkout as it is now", "--new-code"
             )
     return found
-
-
-def _launch(manifest: dict[str, Any], todo: dict[str, Path]) -> dict[str, Any]:
-    """Returns the manifest's entry of a retry: as the last launch, but for what is new."""
-    return manifest["launches"][-1] | {
-        "time": time.time(),
-        "command": ["retry"],
-        "code": next(iter(todo.values())).name,
-        "fingerprint": fingerprint(),
-        "counts": {"done": 0, "joined": 0, "submitted": len(todo)},
-    }

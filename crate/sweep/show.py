@@ -124,8 +124,9 @@ def _logs(selection: Selection, key: str) -> Iterator[Path]:
     for attempt in selection.manifest["points"][key]["attempts"]:
         if "slurm" in attempt:
             yield from sorted(jobs.glob(f"{attempt['slurm']}_*_log.*"))
-    if (jobs / f"{key}.out").exists():
-        yield jobs / f"{key}.out"
+    for name in (f"{key}.out", "workers.out"):
+        if (jobs / name).exists() and (jobs / name).stat().st_size:
+            yield jobs / name
 
 
 def _follow(files: list[Path]) -> None:

@@ -27,8 +27,7 @@ class SlurmQueue:
         self._read(listed or "", wanted)
         if unknown := wanted - self._states.keys():
             jobs = ",".join(sorted({each.partition("_")[0] for each in unknown}))
-            columns = "JobID,State"
-            accounted = _ask("sacct", "-X", "-n", "-P", "--array", "-o", columns, "-j", jobs)
+            accounted = _ask("sacct", "-X", "-n", "-P", "-o", "JobID,State", "-j", jobs)
             self._read(accounted or "", unknown)
 
     def _read(self, text: str, wanted: set[str]) -> None:

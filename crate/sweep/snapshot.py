@@ -29,13 +29,10 @@ from typing import NamedTuple
 from crate import provenance
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
+from crate.sweep.code_files import code_files, real
 
 MAX_MB = 50  # 1e6 bytes
 LEFTOVER_S = 24 * 3600  # nobody takes that long to copy
-# No .json: one that git does not track is most often a result or data, and changes from launch to
-# launch; `git add` says that it belongs to the code.
-CODE = frozenset(".py .pyi .pyx .pxd .c .cc .cpp .cu .cuh .h .hpp .sh .yaml .yml .toml".split())
-WITHOUT_GIT = CODE | {".txt", ".cfg"}
 
 
 class Copy(NamedTuple):
@@ -57,7 +54,7 @@ def take(outputs: Path, excluded: Sequence[Path] = (), checkout: Path = CHECKOUT
     A state of the code that is there already is not copied again. Nothing below `excluded` is
     taken. Raises UserError where the code is too large, or cannot be read or written.
     """
-    checkout = _real(checkout)
+    checkout = real(checkout)
     store = place(checkout / outputs, "")
     try:
         copies = _read(checkout, _excluded_folders(checkout, outputs, excluded))
@@ -84,14 +81,10 @@ def place(outputs: Path, name: str) -> Path:
     return outputs / "code" / name
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
 def _excluded_folders(checkout: Path, outputs: Path, excluded: Sequence[Path]) -> set[Path]:
     """Returns the folders to leave out; one around the checkout leaves out only its results."""
     folders = (outputs, outputs / "code", outputs / "runs", *excluded)
-    found = {_real(checkout / folder) for folder in folders}
+    found = {real(checkout / folder) for folder in folders}
     return {folder for folder in found if not checkout.is_relative_to(folder)}
 
 
@@ -99,9 +92,9 @@ def _read(checkout: Path, excluded: set[Path]) -> dict[str, Copy]:
     """Returns what the snapshot will hold, by name; raises UserError where that is too much."""
     sizes: dict[str, int] = {}
     copies: dict[str, Copy] = {}
-    for name in _names(checkout, excluded):
-        place, target = checkout / name, _real(checkout / name)
-        beyond_link = _real(place.parent) != place.parent  # git's index is older than the link
+    for name in code_files(checkout, excluded):
+        place, target = checkout / name, real(checkout / name)
+        beyond_link = real(place.parent) != place.parent  # git's index is older than the link
         if beyond_link or _is_left_out(place, target, checkout, excluded):
             continue
         if target.is_file():
@@ -125,73 +118,6 @@ def _is_left_out(place: Path, target: Path, checkout: Path, excluded: set[Path])
         place == checkout / provenance.SNAPSHOT_FILE
         or any(fnmatchcase(name.lower(), key) for name in names for key in provenance.SECRET_FILES)
         or any(path.is_relative_to(folder) for folder in excluded for path in (place, target))
-    )
-
-
-def _names(folder: Path, excluded: set[Path]) -> set[str]:
-    """Returns the files that belong to the code of a folder, relative to it.
-
-    A repository within the repository is asked itself: git names its folder, not its files.
-    """
-    is_root = provenance.git(folder, "rev-parse", "--show-prefix") == b"\n"
-    tracked = provenance.git(folder, "ls-files", "-z", "--cached") if is_root else None
-    if tracked is None:
-        return _walk(folder, excluded)
-    untracked = provenance.git(folder, "ls-files", "-z", "-o", "--exclude-standard") or b""
-    names = set()
-    for name in _split(tracked):
-        names |= _within(folder, name, excluded) or {name}
-    others = _split(untracked)
-    marked = tuple(name[: -len("pyvenv.cfg")] for name in others if name.endswith("/pyvenv.cfg"))
-    for name in others:
-        if not name.startswith(marked):  # by a virtual environment
-            found = _within(folder, name, excluded) or {name}
-            names |= {each for each in found if _is_code(folder, each, CODE)}
-    return names
-
-
-def _within(folder: Path, name: str, excluded: set[Path]) -> set[str]:
-    """Returns the files of a repository, or submodule, that lies within another one."""
-    inner = folder / name
-    if inner.is_symlink() or not inner.is_dir() or _real(inner) in excluded:
-        return set()
-    return {f"{name.rstrip('/')}/{each}" for each in _names(inner, excluded)}
-
-
-def _split(names: bytes) -> list[str]:
-    return [os.fsdecode(name) for name in names.split(b"\0") if name]
-
-
-def _is_code(folder: Path, name: str, suffixes: frozenset[str]) -> bool:
-    path = folder / name
-    return path.suffix.lower() in suffixes or (path.is_symlink() and path.is_dir())
-
-
-def _walk(folder: Path, excluded: set[Path]) -> set[str]:
-    """Returns what looks like code in a folder that git knows nothing of; of a snapshot, all."""
-    everything = provenance.is_snapshot(folder)
-    found = set()
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        folders[:] = [
-            name
-            for name in folders
-            if name != "__pycache__"
-            and _real(here / name) not in excluded
-            and (everything or not _is_no_source(here / name, folder))
-        ]
-        names = (str((here / name).relative_to(folder)) for name in (*folders, *files))
-        found |= {name for name in names if everything or _is_code(folder, name, WITHOUT_GIT)}
-    return found
-
-
-def _is_no_source(folder: Path, top: Path) -> bool:
-    """Tells folders that hold other people's code, or what was built."""
-    return (
-        folder.name.startswith(".")
-        or folder.name.endswith((".egg-info", "node_modules"))
-        or folder in (top / "build", top / "dist")
-        or any((folder / marker).exists() for marker in ("pyvenv.cfg", "conda-meta"))
     )
 
 

@@ -17,18 +17,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from crate.ownership import is_alive, owner_of
-from crate.runfolder import read_json
+from crate.runfolder import RunFolder, read_json
 from crate.sweep.slurm_queue import LIVE, SlurmQueue
 
 ACTIVE = ("queued", "running", "stalled")
 UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead", "lost")
 STALLED_S = 600.0
-CANCELLED = "cancelled.json"  # the user took the run back; no job begins it any more
+OTHER_CODE = "done, by other code than the checkout's"
 _ENDED = {
     "CANCELLED": ("cancelled", "cancelled in Slurm"),
     "TIMEOUT": ("timeout", "killed at the time limit"),
@@ -55,12 +55,21 @@ class RunState:
         return self.state in ACTIVE
 
 
-def look(paths: dict[str, Path | None]) -> dict[str, RunState]:
-    """Returns the state of each run folder, by signature; Slurm is asked once for all of them."""
+def look(paths: dict[str, Path | None], fingerprint: str | None = None) -> dict[str, RunState]:
+    """Returns the state of each run folder, by signature; Slurm is asked once for all of them.
+
+    A run that was finished by code of another `fingerprint` has OTHER_CODE for its reason.
+    """
     statuses = {key: read_json(path / "status.json") if path else {} for key, path in paths.items()}
     jobs = [_job(status) for status in statuses.values() if status.get("state") != "finished"]
     queue = SlurmQueue(job for job in jobs if job)
-    return {key: _state(paths[key], status, queue) for key, status in statuses.items()}
+    states = {key: _state(paths[key], status, queue) for key, status in statuses.items()}
+    for key, state in states.items():
+        if fingerprint and state.state == "finished":
+            known = read_json(state.path / "meta.json").get("fingerprint")
+            if known not in (None, fingerprint):
+                states[key] = replace(state, reason=OTHER_CODE)
+    return states
 
 
 def _job(status: dict[str, Any]) -> str | None:
@@ -76,7 +85,7 @@ def _state(path: Path | None, status: dict[str, Any], queue: SlurmQueue) -> RunS
     job = _job(status)
     if owner_of(path) is not None:
         return RunState(*_alive(status), status, path)
-    if said == "queued" and (path / CANCELLED).exists():
+    if said == "queued" and RunFolder(path).cancelled.exists():
         return RunState(*_ended(said, status, path, None), status, path)
     if job and (state := _in_queue(said, job, queue)) is not None:
         return RunState(*state, status, path)
@@ -115,7 +124,7 @@ def _is_claimed(claim: dict[str, Any]) -> bool:
 
 def _ended(said: str, status: dict[str, Any], path: Path, slurm: str | None) -> tuple[str, str]:
     """Tells in what way a run ended that is neither finished nor alive."""
-    if (path / CANCELLED).exists():
+    if RunFolder(path).cancelled.exists():
         return "cancelled", "cancelled by `python -m crate.sweep cancel`"
     if said in ("failed", "stopped"):
         return said, status.get("reason") or ""

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from crate.sweep.state import RunState
 
@@ -49,17 +49,15 @@ def table(swept: dict[str, dict[str, Any]], states: dict[str, RunState]) -> Tabl
     return drawn
 
 
-def row(values: dict[str, Any], state: RunState) -> list[str]:
+def row(values: dict[str, Any], state: RunState) -> list[str | Text]:
     """Returns a run's cells."""
     status, at_work = state.status, state.state in ("running", "stalled")
     step = f"{status['step']}/{status.get('total_steps', '?')}" if "step" in status else "-"
     speed, remaining = status.get("images_per_s"), status.get("remaining_s")
     beat = time.time() - status["heartbeat"] if at_work else None
-    color = COLORS.get(state.state, "red")
-    reason = escape((state.reason or "").partition("\n")[0])
     return [
-        f"[{color}]{state.state}[/]",
-        escape(words(values)),
+        colored(state.state),
+        Text(words(values)),
         step,
         f"{speed:.0f}" if at_work and speed is not None else "-",
         duration(remaining if at_work else None),
@@ -67,8 +65,13 @@ def row(values: dict[str, Any], state: RunState) -> list[str]:
         str(status.get("attempts", 0)),
         _percent(status.get("last_top1")),
         _percent(status.get("best_top1")),
-        reason,
+        Text((state.reason or "").partition("\n")[0]),
     ]
+
+
+def colored(state: str) -> Text:
+    """Returns a state's name in its color."""
+    return Text(state, style=COLORS.get(state, "red"))
 
 
 def counts(states: dict[str, RunState]) -> str:

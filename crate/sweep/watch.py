@@ -39,14 +39,14 @@ class Watch:
         folders = runs_by_signature(self.outputs)
         rest = [key for key in self.swept if key not in self._ended]
         self.states |= look({key: folders.get(key) for key in rest})
-        for key in rest:
-            if not self.states[key].is_active:
-                self._ended.add(key)
-                self._say_end(key)
         if console.is_terminal:
             at_work = [key for key in rest if self.states[key].state in ("running", "stalled")]
             self._live.update(table({key: self.swept[key] for key in at_work}, self.states))
             self._live.refresh()
+        for key in rest:
+            if not self.states[key].is_active:
+                self._ended.add(key)
+                self._say_end(key)
 
     def follow(self) -> None:
         """Returns once all have ended."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from crate.config.errors import UserError, shorten
 from crate.runfolder import whole_file
@@ -40,8 +41,10 @@ def write(path: Path, values: dict[str, Any]) -> None:
 def read(path: Path) -> dict[str, Any]:
     """Returns what a file holds, on the CPU; raises CheckpointError where it cannot be trusted."""
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}", "a .pt or .pth file")
+        raise CheckpointError(f"there is no checkpoint {path}", "a .pt, .pth or .safetensors file")
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         if zipfile.is_zipfile(path):  # torch checks no checksum of its own
             with zipfile.ZipFile(path) as records:
                 if (bad := records.testzip()) is not None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crate.config.errors import UserError
+from crate.config.errors import UserError, raise_all
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -132,6 +132,11 @@ class Ranks:
             raise SaidByFirst(said[at])
         raise error or UserError(f"rank {at}: {said[at]}")
 
+    def agree(self, errors: list[UserError]) -> None:
+        """Raises on all ranks what any of them met, if any did; one number is exchanged else."""
+        if self.maximum(len(errors))[0]:
+            self.each(lambda: raise_all(errors[:1]))
+
     def gather(self, value: Any) -> list[Any]:
         """Returns every rank's `value`, in their order."""
         if not self.launcher:
@@ -172,6 +177,14 @@ class Ranks:
         # Looking for unused weights keeps the buckets as they are: DDP would else rearrange them
         # after the first step of a process, and a resumed sum would differ in its last bit.
         return DistributedDataParallel(model, find_unused_parameters=True)
+
+
+def until_error(batches: Iterable[Any], errors: list[UserError]) -> Iterator[Any]:
+    """Yields the batches; a UserError ends them and goes to `errors`, for all ranks to agree on."""
+    try:
+        yield from batches
+    except UserError as error:
+        errors.append(error)
 
 
 def _tasks_per_node(text: str) -> list[int]:

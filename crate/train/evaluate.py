@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from crate.config.errors import UserError
 from crate.train.device import SINGLE, autocast
-from crate.train.distributed import Ranks
+from crate.train.distributed import Ranks, until_error
 
 
 @torch.inference_mode()
@@ -26,13 +27,14 @@ def evaluate(
     """Returns loss (nats, without label smoothing), top1 and top5 (percent) over all ranks.
 
     With fewer than five classes top-5 counts all of them. None when a rank was `interrupted`
-    between two batches.
+    between two batches. Raises on all ranks a UserError that the data of one raised.
     """
     was_training = model.training
     model.eval()
     loss = torch.zeros((), dtype=torch.float64)
     correct1 = correct5 = count = breaks = 0
-    for images, labels in batches:
+    errors: list[UserError] = []
+    for images, labels in until_error(batches, errors):
         if interrupted():
             breaks = 1
             break
@@ -46,6 +48,7 @@ def evaluate(
         correct5 += int(ranked.any(dim=1).sum())
         count += len(labels)
     model.train(was_training)
+    ranks.agree(errors)
     counts = [float(number) for number in (correct1, correct5, count, breaks)]
     sums = ranks.sum(torch.tensor([loss.item(), *counts], dtype=torch.float64))
     loss, correct1, correct5, count, breaks = sums.tolist()

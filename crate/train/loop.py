@@ -19,6 +19,7 @@ from crate.provenance import redact
 from crate.runfolder import RunFolder
 from crate.tracking import Tracker
 from crate.train.checkpoint import Checkpoints, read
+from crate.train.distributed import until_error
 from crate.train.evaluate import evaluate
 from crate.train.optimizer import set_lr
 from crate.train.preempt import Signals
@@ -67,7 +68,8 @@ def train(
     record = (
         Record(resolved, setup, state, folder, signature, tracker) if ranks.is_first else Silence()
     )
-    batches = train_batches(
+    errors: list[UserError] = []  # of this rank's data
+    images_and_labels = train_batches(
         setup.splits["train"],
         setup.train_transform,
         batch_size=options.batch_size,
@@ -78,6 +80,7 @@ def train(
         rank=ranks.rank,
         size=ranks.size,
     )
+    batches = until_error(images_and_labels, errors)
     setup.model.train()
     forward = ranks.wrap(setup.model)
     next_save = time.monotonic() + 60 * options.checkpoint_every_min
@@ -130,7 +133,9 @@ def train(
             if state.is_done or stop:
                 return state
 
-            images, labels = next(batches)
+            batch = next(batches, None)
+            ranks.agree(errors)
+            images, labels = batch
             lr = set_lr(setup.optimizer, setup.factor(state.step))
             state.loss_sum += backward(options, setup, forward, images, labels, state.step)
             ends = (state.step + 1) % setup.steps_per_epoch == 0

@@ -56,6 +56,10 @@ class Signals:
         """Asks for a stop that writes nothing."""
         self.lost = True
 
+    def cancel(self) -> None:
+        """Asks for a stop as Ctrl-C does."""
+        self.exit_code = self.exit_code or _EXIT[signal.SIGINT]
+
     @property
     def said(self) -> str:
         """Which signal asked for the stop, in words."""

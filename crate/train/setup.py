@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,15 @@ from crate.config.schema import Config, pair
 from crate.config.target import call
 from crate.data import transforms
 from crate.data.cache.choice import with_cache
-from crate.data.loader import batch_length, load_splits, mixed_seed, num_workers, steps_per_epoch
+from crate.data.loader import (
+    batch_length,
+    load_splits,
+    mixed_seed,
+    notes,
+    num_workers,
+    steps_per_epoch,
+)
 from crate.data.mixing import Mixing, mixing
-from crate.model.weights import load_weights
-from crate.train.checkpoint import read
 from crate.train.device import (
     SINGLE,
     loss_scaler,
@@ -28,15 +32,14 @@ from crate.train.device import (
     set_deterministic,
 )
 from crate.train.distributed import Ranks
+from crate.train.initialize import initialize
 from crate.train.optimizer import build_optimizer
 from crate.train.schedule import Schedule
-
-logger = logging.getLogger("crate")
 
 
 @dataclass
 class Setup:
-    """Everything that the loop calls."""
+    """Everything that the loop calls; `notes` say what was loaded, replaced and left out."""
 
     ranks: Ranks
     device: torch.device
@@ -50,6 +53,7 @@ class Setup:
     mixing: Mixing | None
     splits: dict[str, Any]
     cache: str
+    notes: list[str]
     train_transform: Any
     eval_transform: Any
     workers: int
@@ -73,11 +77,12 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
     set_deterministic(config.deterministic)
     torch.manual_seed(config.seed)
     model = build_model(config, device)
+    said: list[str] = []
     if config.init_from:
-        for note in load_weights_from(model, Path(config.init_from)):
-            logger.info(note)
+        said = initialize(model, Path(config.init_from), vars(config.model))
     data = config.data
-    splits, cache = with_cache(load_splits(data), data, config.outputs, decided.get("cache"))
+    loaded = load_splits(data)
+    splits, cache = with_cache(loaded, data, config.outputs, decided.get("cache"))
     per_epoch = steps_per_epoch(len(splits["train"]), config.train.batch_size)
     total_steps = config.train.epochs * per_epoch
     augment = call(config.augment, img_size=pair(data.img_size))
@@ -96,6 +101,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
         mixing=mixing(config.augment, data.num_classes, config.seed),
         splits=splits,
         cache=cache,
+        notes=[*said, *notes(loaded)],
         train_transform=transforms.training(data, augment),
         eval_transform=transforms.evaluation(data),
         workers=num_workers(data, ranks.local_size),
@@ -133,28 +139,3 @@ def build_model(config: Config, device: torch.device) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise UserError(f"{config.model._target_} returns no torch.nn.Module", "a module")
     return model.to(device)
-
-
-def load_weights_from(model: nn.Module, path: Path) -> list[str]:
-    """Loads a checkpoint of ours, of the authors or of bare weights; returns what was changed.
-
-    Raises UserError where the weights do not fit.
-    """
-    return load_weights_of(model, read(path), path)
-
-
-def load_weights_of(model: nn.Module, values: dict[str, Any], path: Path) -> list[str]:
-    """Loads weights from what `read` returned of `path`; returns lines that say what was done."""
-    from crate.model import official
-
-    try:
-        if official.is_official(values):
-            weights, origin = official.convert(values), "the authors' checkpoint"
-        elif isinstance(values.get("model"), dict):
-            weights, origin = values["model"], "a checkpoint of a run"
-        else:
-            weights, origin = values, "bare weights"
-        notes = load_weights(model, weights)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} does not fit the model: {error}") from error
-    return [f"loaded {len(weights)} weights of {path.name}, {origin}", *notes]

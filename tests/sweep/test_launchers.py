@@ -130,9 +130,25 @@ def test_the_stock_plugin_beside_ours_takes_nothing_over(tmp_path):
     assert "submitit_slurm" in refusal("-m", "hydra/launcher=submitit_slurm", f"outputs={tmp_path}")
 
 
+def test_the_example_of_a_site_in_slurm_yaml_is_one(tmp_path):
+    text = (CHECKOUT / "conf/hydra/launcher/slurm.yaml").read_text()
+    lines = [line[4:] for line in text.splitlines() if line.startswith("#   ")]
+    example = "\n".join(line for line in lines if not line.startswith("python"))
+    (tmp_path / "hydra" / "launcher").mkdir(parents=True)
+    (tmp_path / "hydra" / "launcher" / "site.yaml").write_text(example)
+    words = (f"--config-dir={tmp_path}", "-m", "hydra/launcher=site", "train.batch_size=64")
+    done = launch(*words, "hydra.launcher.plan=true", f"outputs={tmp_path}")
+    # 24 hours on one machine of four ranks.
+    assert done.returncode == 0 and "about 96 device-hours" in done.stdout, done
+    (tmp_path / "hydra" / "launcher" / "site.yaml").write_text(example + "\nqoss: long\n")
+    assert "qoss" in refusal(*words, f"outputs={tmp_path}")
+
+
 def test_rerun_sets_aside_and_trains_each_point_once_more(tmp_path):
     words = ("-m", *ONE, "seed=0,1", f"outputs={tmp_path}")
     assert launch(*words).returncode == 0
+    plan = launch(*words, "rerun=true", "hydra.launcher.plan=true")
+    assert "2 runs: 2 new" in plan.stdout and len(runs(tmp_path)) == 2, plan
     done = launch(*words, "rerun=true")
     assert done.returncode == 0 and done.stdout.count("set aside") == 2, done
     assert "2 to run" in done.stdout and len(runs(tmp_path)) == 4

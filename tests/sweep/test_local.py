@@ -65,6 +65,15 @@ def test_a_killed_pool_leaves_its_runs_at_work_and_loses_the_queue(odd, tmp_path
     assert set(states(outputs, "seed").values()) == {"finished"}
 
 
+def test_a_worker_that_cannot_start_fails_its_runs_and_says_where(tmp_path):
+    words = ("-m", *ONE, "seed=0,1", f"outputs={tmp_path}")
+    done = launch(*words, PYTHONHOME="/nonexistent")
+    assert done.returncode == 1 and "its worker ended before it began" in done.stdout, done
+    assert set(states(tmp_path, "seed").values()) == {"failed"}
+    assert "nonexistent" in ask(tmp_path, "logs", "seed", "seed=0").stdout
+    assert launch(*words).returncode == 0
+
+
 def test_a_run_that_dies_takes_nobody_along(odd, tmp_path):
     outputs = tmp_path / "out"
     modes = "kill,error,exit,fine"
@@ -92,12 +101,15 @@ def test_cancel_ends_what_it_names_and_nothing_else(odd, tmp_path):
     wait_until(lambda: sum(_step(run) > 3 for run in (outputs / "runs").glob("*")) == 2)
     refused = ask(outputs, "cancel", "seed", "seed=0", said="n\n")
     assert refused.returncode == 0 and "nothing was ended" in refused.stdout
-    for key in ("seed=0", "seed=2"):  # one that runs, one that waits
+    for key in ("seed=2", "seed=0"):  # one that waits, one that runs
         assert ask(outputs, "cancel", "seed", key, said="y\n").returncode == 0
     wait_until(lambda: states(outputs, "seed")["0"] == "cancelled")
     wait_until(lambda: states(outputs, "seed")["3"] == "running")
     found = states(outputs, "seed")
     assert found == {"0": "cancelled", "1": "running", "2": "cancelled", "3": "running"}
+    (run,) = (run for run in runs(outputs) if "seed3" in run.name)
+    (run / "cancelled.json").touch()  # as a cancel on another machine leaves it
+    wait_until(lambda: states(outputs, "seed")["3"] == "cancelled")
     pool.send_signal(signal.SIGTERM)
     assert pool.finish(60).returncode == 143
     assert set(states(outputs, "seed").values()) == {"cancelled", "stopped"}

@@ -99,7 +99,7 @@ def test_a_file_with_an_unknown_key_is_refused(tmp_path):
 
 def test_every_sweep_of_the_checkout_was_found():
     assert set(FILES) == {file.stem for file in (CHECKOUT / "sweeps").iterdir()}
-    assert len(FILES) == 8
+    assert len(FILES) == 9
 
 
 @pytest.mark.parametrize("name", FILES)

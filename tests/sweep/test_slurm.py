@@ -169,6 +169,36 @@ def test_a_launcher_that_dies_before_sbatch_loses_nothing(cluster, tmp_path):
     assert states(outputs, name, **cluster.environment) == {"0": "finished", "1": "finished"}
 
 
+def test_ctrl_c_while_waiting_leaves_the_jobs_alone_and_names_them(cluster, odd, tmp_path):
+    outputs = tmp_path / "out"
+    words = ("-m", *odd, "model.kwargs.mode=slow", "seed=0,1", f"outputs={outputs}", *SLURM)
+    waiting = start(*words, **cluster.environment)
+    wait_until(lambda: "2 to run, as Slurm job" in waiting.out.read_text())
+    waiting.send_signal(signal.SIGINT)
+    done = waiting.finish(60)
+    assert done.returncode == 130 and "2 runs go on, as the jobs" in done.stdout, done
+    jobs = done.stdout.split("as the jobs ")[1].splitlines()[0].split()
+    assert len(jobs) == 2 and all(cluster.states()[job] in ("PENDING", "RUNNING") for job in jobs)
+    (tmp_path / "mended").touch()
+    wait_until(lambda: set(states(outputs, "seed", **cluster.environment).values()) == {"finished"})
+
+
+def test_cancel_ends_the_jobs_of_its_own_sweep_alone(cluster, odd, tmp_path):
+    outputs = tmp_path / "out"
+    words = ("-m", *odd, "model.kwargs.mode=slow", f"outputs={outputs}", "hydra/launcher=slurm")
+    words += ("train.epochs=1000",)
+    assert launch(*words, "seed=0,1", "name=first", **cluster.environment).returncode == 0
+    joined = launch(*words, "seed=1,2", "name=second", **cluster.environment)
+    assert "1 at work already, 1 to run" in joined.stdout, joined
+    done = ask(outputs, "cancel", "second", said="y\n", **cluster.environment)
+    assert done.returncode == 0 and done.stdout.count("left alone, started elsewhere") == 1, done
+    wait_until(lambda: states(outputs, "second", **cluster.environment)["2"] == "cancelled")
+    assert states(outputs, "first", **cluster.environment)["1"] in ("queued", "running")
+    assert ask(outputs, "cancel", "first", "--yes", **cluster.environment).returncode == 0
+    ended = {"0": "cancelled", "1": "cancelled"}
+    wait_until(lambda: states(outputs, "first", **cluster.environment) == ended)
+
+
 def test_two_launches_at_once_train_nothing_twice(cluster, tmp_path):
     words = ("-m", *ONE, f"outputs={tmp_path}", *SLURM)
     both = [start(*words, f"seed={seeds}", **cluster.environment) for seeds in ("0,1,2", "1,2,3")]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from crate.ownership import Ownership, this_process
-from crate.sweep.state import CANCELLED, STALLED_S, look
+from crate.runfolder import RunFolder
+from crate.sweep.state import OTHER_CODE, STALLED_S, look
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def run(tmp_path, monkeypatch):
     def told(*, squeue="", sacct=None, owned=False, cancelled=False, **status) -> tuple:
         program("squeue", squeue)
         program("sacct", sacct)
-        (path / CANCELLED).touch() if cancelled else (path / CANCELLED).unlink(missing_ok=True)
+        mark = RunFolder(path).cancelled
+        mark.touch() if cancelled else mark.unlink(missing_ok=True)
         status = {"heartbeat": time.time()} | status
         (path / "status.json").write_text(json.dumps(status))
         owner = Ownership.take(path) if owned else None
@@ -124,6 +126,13 @@ def test_what_was_cancelled_is_cancelled_wherever_it_was(run):
     assert run(state="running", cancelled=True)[0] == "cancelled"
     assert run(state="stopped", cancelled=True, reason="SIGINT")[0] == "cancelled"
     assert run(state="finished", cancelled=True)[0] == "finished"
+
+
+def test_other_code_shows_where_it_is_asked_for(tmp_path):
+    (tmp_path / "status.json").write_text('{"state": "finished"}')
+    (tmp_path / "meta.json").write_text('{"fingerprint": "a"}')
+    assert look({"x": tmp_path}, "a")["x"].reason is None is look({"x": tmp_path})["x"].reason
+    assert look({"x": tmp_path}, "b")["x"].reason == OTHER_CODE
 
 
 def test_slurm_is_asked_once_for_all(tmp_path, monkeypatch):

@@ -1,0 +1,117 @@
+"""What a run writes down, and says, of its beginning and of its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import asdict
+from typing import Any
+
+from crate import provenance
+from crate.config.schema import Config
+from crate.config.signature import shape
+from crate.runfolder import RunFolder
+
+logger = logging.getLogger("crate")
+
+
+def begin(
+    folder: RunFolder, config: Config, overrides: list[str], built: Any, attempt: int
+) -> None:
+    """Writes down what is going to run, where and as which attempt, and says so.
+
+    `built` is what trains it, a Setup.
+    """
+    folder.freeze(asdict(config), overrides)
+    auto = {"device": str(built.device), "precision": built.precision, "cache": built.cache}
+    folder.update_meta(**provenance.describe(), auto=auto, ranks=built.ranks.size)
+    folder.update_status(
+        state="running",
+        claim=claim_of_job(),
+        attempts=attempt,
+        reason=None,
+        traceback=None,
+        sigterm_at=None,
+        step=folder.status.get("step", 0),
+        total_steps=built.total_steps,
+    )
+    for note in built.notes:
+        logger.info(note)
+    weights = sum(weight.numel() for weight in built.model.parameters())
+    logger.info(
+        "%s: %s weights, %d epochs, %d steps, %s on %s%s",
+        folder.path.name,
+        f"{weights:,}",
+        config.train.epochs,
+        built.total_steps,
+        built.precision,
+        built.device.type,
+        f", {built.ranks.size} ranks" if built.ranks.size > 1 else "",
+    )
+
+
+def claim_of_job() -> dict[str, str] | None:
+    """Returns what started this process: a Slurm job by its number, a local pool, or None."""
+    env = os.environ
+    if "CRATE_POOL" in env:
+        return {"pool": env["CRATE_POOL"]}
+    if "SLURM_ARRAY_JOB_ID" in env:
+        return {"slurm": f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}"}
+    return {"slurm": env["SLURM_JOB_ID"]} if "SLURM_JOB_ID" in env else None
+
+
+def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
+    """Draws the curve, marks the run finished, and says where everything is.
+
+    `result` is the state that training reached, a TrainState.
+    """
+    from crate.train.curve import draw_curve
+    from crate.train.device import hardware
+
+    title = f"{folder.path.name}; best chosen on {chosen_on(built.splits)}"
+    draw_curve(folder.read_metrics(), title, folder.curve)
+    folder.update_status(
+        state="finished",
+        step=result.step,
+        best_top1=result.best_top1,
+        best_step=result.best_step,
+        last_top1=result.last_top1,
+        best_chosen_on=chosen_on(built.splits),
+        test=result.test,
+        time_s=round(result.time_s(), 3),
+        measured={  # tells a later plan how long such a run takes
+            "shape": shape(config),
+            "device_s_per_epoch": result.time_s() * built.ranks.size / config.train.epochs,
+            "hardware": hardware(built.device),
+            "in_slurm": "SLURM_JOB_ID" in os.environ,
+        },
+        size_mb=folder.size_mb(),
+    )
+    logger.info("run folder: %s (%.1f MB)", folder.path, folder.size_mb())
+    say_result(folder)
+
+
+def chosen_on(splits: dict[str, Any]) -> str:
+    """Returns in words on which images the best was chosen."""
+    if "test" not in splits:
+        return "the evaluation split"
+    return f"{len(splits['val'])} images set apart from training"
+
+
+def say_result(folder: RunFolder) -> None:
+    """Says the last and the best result of a finished run, and where its curve is."""
+    status = folder.status
+    logger.info(
+        "val/top1: last %.2f, best %.2f at step %d (chosen on %s)",
+        status["last_top1"],
+        status["best_top1"],
+        status["best_step"],
+        status["best_chosen_on"],
+    )
+    if status["test"]:
+        logger.info(
+            "test/top1: last %.2f, best by val/top1 %.2f",
+            status["test"]["test/top1"],
+            status["test"]["test/best_top1"],
+        )
+    logger.info("curve: %s", folder.curve)

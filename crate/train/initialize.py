@@ -1,0 +1,114 @@
+"""Weights of a checkpoint, whoever saved it, put into a model, with a word on every one of them.
+
+Taken are a run's checkpoints, the authors' (with or without `module.`, pre-trained or fine-tuned),
+timm's, and bare weights, in torch's format or as safetensors. A weight that is missing or unknown
+is an error, and then nothing is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from crate.config.errors import UserError
+from crate.config.schema import pair
+from crate.model import CRATE, official
+from crate.model.weights import listed, load_weights
+from crate.train.checkpoint import read
+
+WRAPPERS = ("state_dict", "model")  # what holds the weights beside an optimizer and the like
+BEYOND_WEIGHTS = ("num_heads", "head_dim", "global_pool", "step_size", "sparsity")
+
+
+def initialize(model: nn.Module, path: Path, options: Mapping[str, Any]) -> list[str]:
+    """Loads `path` to train from, with a fresh head where the number of classes is another.
+
+    Returns lines that name every weight as loaded, replaced or interpolated, and those of the
+    model's `options` that were others when a run trained it and that no weight shows.
+    """
+    values = read(path)
+    return load_into(model, values, path, fresh_head=True) + _differences(options, values)
+
+
+def load_into(
+    model: nn.Module, values: dict[str, Any], path: Path, *, fresh_head: bool = False
+) -> list[str]:
+    """Loads weights from what `read` returned of `path`; returns lines that say what was done.
+
+    Raises UserError where they do not fit the model.
+    """
+    try:
+        weights, origin = _weights(values)
+        _check_kind(model, weights)
+        changed = load_weights(model, weights, old_grid=_grid(values), fresh_head=fresh_head)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} does not fit the model: {error}") from error
+    names = {note.partition(":")[0] for note in changed}
+    loaded = [name for name in weights if name not in names]
+    return [
+        f"loaded {len(loaded)} of {len(weights)} weights of {path.name}, {origin}: "
+        f"{listed(loaded)}",
+        *changed,
+    ]
+
+
+def _weights(values: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
+    """Returns the weights under our names or timm's, and in words whose they are."""
+    if official.is_official(values):
+        return official.convert(values), "the authors' checkpoint"
+    if isinstance(values.get("config"), dict) and isinstance(values.get("model"), dict):
+        return values["model"], "a checkpoint of a run"
+    weights, origin = values, "bare weights"
+    for key in WRAPPERS:
+        if isinstance(values.get(key), dict):
+            weights, origin = values[key], f"weights under {key!r}"
+    if weights and all(name.startswith("module.") for name in weights):
+        weights = {name.removeprefix("module."): each for name, each in weights.items()}
+    odd = [name for name, each in weights.items() if not isinstance(each, Tensor)]
+    if odd:
+        raise ValueError(f"it holds no weights alone, but {', '.join(map(str, odd[:5]))}")
+    return weights, origin
+
+
+def _check_kind(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Says that weights are of another architecture, where a list of names would be no help."""
+    of_vit = any(".attn.qkv." in name for name in weights)
+    of_crate = any(".mssa." in name for name in weights)
+    if of_vit and isinstance(model, CRATE):
+        raise ValueError(
+            "these are weights of a ViT, whose attention (query, key, value) and MLP have no place "
+            "in CRATE\n  allowed: a checkpoint of CRATE, or a ViT to put them into\n"
+            "  type:    model=vit_tiny or model=vit_small"
+        )
+    if of_crate and not isinstance(model, CRATE):
+        raise ValueError(
+            "these are weights of CRATE, and the model is none\n"
+            "  type:    model=crate_tiny, or its size"
+        )
+
+
+def _grid(values: dict[str, Any]) -> tuple[int, int] | None:
+    """Returns the (rows, columns) of patches that a run was trained with; None: it does not say."""
+    model = _trained(values)
+    if not model.get("img_size") or not model.get("patch_size"):
+        return None
+    (height, width), (rows, columns) = pair(model["img_size"]), pair(model["patch_size"])
+    return height // rows, width // columns
+
+
+def _differences(options: Mapping[str, Any], values: dict[str, Any]) -> list[str]:
+    """Says where a run was trained with other options that its weights do not show."""
+    trained = _trained(values)
+    return [
+        f"trained with model.{key}={trained[key]}, and here it is {options[key]}"
+        for key in BEYOND_WEIGHTS
+        if key in trained and key in options and trained[key] != options[key]
+    ]
+
+
+def _trained(values: dict[str, Any]) -> dict[str, Any]:
+    config = values.get("config")
+    return config["model"] if isinstance(config, dict) and "model" in config else {}

@@ -1,0 +1,272 @@
+"""Published sets: found, read, downloaded once, and refused by name where they are torn."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import logging
+import multiprocessing
+import shutil
+import threading
+import time
+
+import pytest
+from torchvision import datasets
+
+from crate.config.errors import UserError
+from crate.data import downloaded, facts, published
+from crate.data.download import ensure
+from crate.data.fashion_mnist import FashionMNIST
+from crate.run import prepare, signature_of
+from tests import made
+from tests.data.test_loader import write_idx
+
+KINDS = {
+    "cifar10": downloaded.CIFAR10,
+    "cifar100": downloaded.CIFAR100,
+    "flowers": downloaded.Flowers,
+    "pets": downloaded.Pets,
+}
+COUNTS = {"cifar10": 5 * made.NUM, "cifar100": made.NUM, "flowers": made.NUM, "pets": made.NUM}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_set_is_read_as_torchvision_reads_it(name, roots, composed):
+    root = roots[name]
+    train, val = (KINDS[name](split, str(root), download=False) for split in ("train", "val"))
+    assert (len(train), len(val)) == (COUNTS[name], made.NUM)
+    theirs = {
+        "cifar10": lambda: datasets.CIFAR10(root, train=False),
+        "cifar100": lambda: datasets.CIFAR100(root, train=False),
+        "flowers": lambda: datasets.Flowers102(root, split="test"),
+        "pets": lambda: datasets.OxfordIIITPet(root, split="test"),
+    }[name]()
+    for index in range(made.NUM):
+        image, label = val[index]
+        assert image.tobytes() == theirs[index][0].tobytes() and label == theirs[index][1]
+    config = composed(f"data={name}").data
+    assert image.mode == "RGB" and config.in_chans == 3
+    assert (
+        0
+        <= label
+        < config.num_classes
+        == {"cifar10": 10, "cifar100": 100, "flowers": 102}.get(name, 37)
+    )
+
+
+def test_published_sizes_are_known_without_files(composed):
+    for name, sizes in (
+        ("cifar10", (50_000, 10_000)),
+        ("cifar100", (50_000, 10_000)),
+        ("flowers", (1_020, 6_149)),
+        ("pets", (3_680, 3_669)),
+    ):
+        config = prepare(composed(f"data={name}", "data.root=/nowhere"))
+        assert tuple(facts.num_images(config.data).values()) == sizes
+        assert facts.identity(config.data) is None
+
+
+def test_the_place_is_the_checkouts_unless_told(composed, monkeypatch, tmp_path):
+    monkeypatch.delenv("CRATE_DATA", raising=False)
+    config = prepare(composed("data=cifar10"))
+    assert config.data.root == str(published.CHECKOUT / "data" / "cifar10")
+    before = signature_of(config)
+    monkeypatch.setenv("CRATE_DATA", str(tmp_path))
+    for name in ("cifar10", "cifar100", "flowers", "pets"):
+        assert prepare(composed(f"data={name}")).data.root == str(tmp_path / name)
+    assert signature_of(prepare(composed("data=cifar10"))) == before
+    (tmp_path / "imagenet100").mkdir()
+    with pytest.raises(UserError, match=f"{tmp_path}/imagenet100"):
+        prepare(composed("data=imagenet100"))
+    root = f"data.root={tmp_path}/elsewhere"
+    assert prepare(composed("data=pets", root)).data.root == f"{tmp_path}/elsewhere"
+
+
+def test_fashion_mnist_is_found_where_debian_has_it_and_ours_wins(composed, monkeypatch, tmp_path):
+    debian, ours = tmp_path / "debian", tmp_path / "data" / "fashion_mnist"
+    debian.mkdir()
+    monkeypatch.setenv("CRATE_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(published, "DEBIAN_FASHION", debian)
+    assert prepare(composed("data=fashion_mnist")).data.root == str(ours)
+    fashion(debian)
+    assert prepare(composed("data=fashion_mnist")).data.root == str(debian)
+    (ours / "FashionMNIST" / "raw").mkdir(parents=True)
+    fashion(ours / "FashionMNIST" / "raw")
+    root = prepare(composed("data=fashion_mnist")).data.root
+    assert root == str(ours) and len(FashionMNIST("train", root, download=False)) == 3
+
+
+def fashion(folder):
+    import numpy as np
+
+    for images, labels in published.IDX_FILES.values():
+        write_idx(folder, images, np.zeros((3, 28, 28), np.uint8), zipped=True)
+        write_idx(folder, labels, np.arange(3, dtype=np.uint8), zipped=True)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "fashion_mnist"])
+def test_a_download_that_is_forbidden_is_an_error_at_once(composed, tmp_path, name):
+    typed = (f"data={name}", f"data.root={tmp_path}", "data.download=false")
+    with pytest.raises(UserError) as caught:
+        prepare(composed(*typed))
+    for words in (f"no {name} in {tmp_path}: ", "missing", "data.download=true, or data.root="):
+        assert words in str(caught.value)
+    kind = KINDS.get(name, FashionMNIST)
+    with pytest.raises(UserError, match="data.download=false"):
+        kind("train", str(tmp_path), download=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Serves tmp_path/web; gives its address and the paths that were asked for."""
+    asked, web = [], tmp_path / "web"
+    web.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            if (web / "slow").exists():
+                time.sleep(0.5)
+            super().do_GET()
+
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Handler, directory=str(web))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/", web, asked
+        running.shutdown()
+
+
+@pytest.fixture
+def online(server, roots, monkeypatch):
+    """torchvision, which takes the made sets from the server for the published ones."""
+    address, web, asked = server
+    base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
+    for name, kind in (("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)):
+        made.archive(web / kind.filename, roots[name] / base[name])
+        monkeypatch.setattr(kind, "url", address + kind.filename)
+        monkeypatch.setattr(kind, "tgz_md5", made.md5(web / kind.filename))
+    flowers = roots["flowers"] / "flowers-102"
+    made.archive(web / "102flowers.tgz", flowers / "jpg")
+    for file in ("imagelabels.mat", "setid.mat"):
+        shutil.copy(flowers / file, web)
+    files = datasets.Flowers102._file_dict | {
+        "image": ("102flowers.tgz", made.md5(web / "102flowers.tgz"))
+    }
+    monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
+    monkeypatch.setattr(datasets.Flowers102, "_download_url_prefix", address)
+    resources = []
+    for part in ("images", "annotations"):
+        made.archive(web / f"{part}.tar.gz", roots["pets"] / "oxford-iiit-pet" / part)
+        resources.append((f"{address}{part}.tar.gz", made.md5(web / f"{part}.tar.gz")))
+    monkeypatch.setattr(datasets.OxfordIIITPet, "_RESOURCES", tuple(resources))
+    fashion(web)
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [address])
+    names = [f"{each}.gz" for split in published.IDX_FILES.values() for each in split]
+    resources = [(each, made.md5(web / each)) for each in names]
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
+    return web, asked
+
+
+@pytest.mark.parametrize("name", [*KINDS, "fashion_mnist"])
+def test_a_missing_set_is_downloaded_whole(online, name, tmp_path, capfd):
+    kind, root = KINDS.get(name, FashionMNIST), tmp_path / "deep" / name
+    images = kind("val", str(root))
+    assert len(images) > 0 and not published.missing(name, root)
+    assert "B/s" in capfd.readouterr().err  # torchvision's bar
+    assert not (root / ".download" / "files").exists()
+    assert not [*root.rglob("*.tgz"), *root.rglob("*.tar.gz")]
+    asked = len(online[1])
+    kind("train", str(root))
+    assert len(online[1]) == asked
+
+
+def test_a_server_that_fails_is_said_and_the_next_try_begins_anew(online, tmp_path, monkeypatch):
+    web, _ = online
+    root, file = tmp_path / "cifar10", web / "cifar-10-python.tar.gz"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-50])
+    with pytest.raises(UserError, match="cifar10 could not be downloaded.*\n.*brought by hand"):
+        downloaded.CIFAR10("val", str(root))
+    file.unlink()
+    with pytest.raises(UserError, match="could not be downloaded: File not found"):
+        downloaded.CIFAR10("val", str(root))
+    assert published.missing("cifar10", root)
+    (web / "train-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(UserError, match="fashion_mnist could not be downloaded: .*404.*"):
+        FashionMNIST("val", str(tmp_path / "fashion"))
+    file.write_bytes(whole)
+    assert len(downloaded.CIFAR10("val", str(root))) == made.NUM
+
+
+def _download(root, said):
+    logger = logging.getLogger("crate")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(type("Put", (logging.Handler,), {"emit": lambda _, r: said.put(r.msg)})())
+    downloaded.Pets("val", root)
+    said.put("done")
+
+
+def test_of_several_processes_one_downloads_and_the_rest_wait_and_say_so(online, tmp_path):
+    web, asked = online
+    (web / "slow").touch()
+    context = multiprocessing.get_context("fork")
+    said, root = context.Queue(), str(tmp_path / "pets")
+    processes = [context.Process(target=_download, args=(root, said)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert sorted(path for path in asked if "images" in path).count("/images.tar.gz") <= 2  # + HEAD
+    lines = [said.get(timeout=5) for _ in range(said.qsize())]
+    assert lines.count("done") == 3
+    assert sum(line.startswith("downloading") for line in lines) == 1
+    assert sum(line.startswith("waiting for") for line in lines) == 2
+
+
+def _die_while_downloading(root):
+    def fetch(folder):
+        from pathlib import Path
+
+        (Path(folder) / "oxford-iiit-pet" / "annotations").mkdir(parents=True)
+        (Path(folder) / "oxford-iiit-pet" / "annotations" / "trainval.txt").write_text("torn")
+        os_exit(9)
+
+    from os import _exit as os_exit
+
+    ensure("pets", root, True, fetch)
+
+
+def test_a_download_that_was_killed_is_taken_over(online, tmp_path):
+    root = tmp_path / "pets"
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_while_downloading, args=(root,)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9 and published.missing("pets", root)
+    images = downloaded.Pets("train", str(root))
+    assert len(images) == made.NUM and images[0][0].mode == "RGB"
+
+
+def test_a_set_of_other_files_than_the_published_is_refused(roots, tmp_path):
+    root = tmp_path / "cifar100"
+    shutil.copytree(roots["cifar100"], root)
+    with open(root / "cifar-100-python" / "test", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(UserError, match="cifar100 in .* are torn or not the published ones"):
+        downloaded.CIFAR100("val", str(root))
+
+
+def test_a_corrupt_image_of_a_published_set_is_named(roots, tmp_path):
+    root = tmp_path / "flowers"
+    shutil.copytree(roots["flowers"], root)
+    images = downloaded.Flowers("val", str(root))
+    file = images.paths[2]
+    file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(UserError, match=f"{file.name} cannot be read as an image"):
+        images[2]
