@@ -14,6 +14,7 @@ from crate.ownership import owner_of
 from crate.runfolder import RunFolder, write_json
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.select import Selection
+from crate.sweep.slurm_queue import SlurmQueue
 from crate.sweep.state import ACTIVE
 from crate.sweep.table import words
 
@@ -50,7 +51,7 @@ def _end(selection: Selection, keys: list[str]) -> None:
     jobs = [job for key in keys if (job := (states[key].status["claim"] or {}).get("slurm"))]
     if jobs:
         done = subprocess.run(["scancel", *jobs], capture_output=True, text=True)
-        if done.returncode:
+        if done.returncode and any(map(SlurmQueue(jobs).is_live, jobs)):  # else it was too late
             raise UserError(f"scancel failed: {done.stderr.strip()}")
     for key in keys:
         _hurry(states[key].path)
