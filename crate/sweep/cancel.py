@@ -51,11 +51,16 @@ def _end(selection: Selection, keys: list[str]) -> None:
     jobs = [job for key in keys if (job := (states[key].status["claim"] or {}).get("slurm"))]
     if jobs:
         done = subprocess.run(["scancel", *jobs], capture_output=True, text=True)
-        if done.returncode and any(map(SlurmQueue(jobs).is_live, jobs)):  # else it was too late
+        if done.returncode and _work_on(jobs):  # else they had just ended
             raise UserError(f"scancel failed: {done.stderr.strip()}")
     for key in keys:
         _hurry(states[key].path)
     print(f"{len(keys)} runs end; their checkpoints stand")
+
+
+def _work_on(jobs: list[str]) -> bool:
+    queue = SlurmQueue(jobs)
+    return any(queue.is_live(job) and queue.state(job) != "COMPLETING" for job in jobs)
 
 
 def _hurry(run: Path) -> None:
