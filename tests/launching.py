@@ -62,6 +62,7 @@ class Process:
     def __init__(self, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str]) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.out, self.err = (Path(self._folder.name, name) for name in ("out", "err"))
+        self.out.touch()  # a test may look before the process has begun
         target = (arguments, str(cwd), dict(os.environ) | environment, self.out, self.err)
         self._process = _server.Process(target=_launch, args=target)
         self._process.start()
