@@ -1,0 +1,51 @@
+"""What a field of the tree is declared with: its default, its help and its rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+NO_NEUTRAL = object()
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    identity: bool = True,
+    neutral: Any = NO_NEUTRAL,
+    argument: bool = True,
+    choices: tuple[str, ...] | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    length: int | None = None,
+    size: bool = False,
+    path: bool = False,
+) -> Any:
+    """Returns a dataclass field with its documentation and its rules in the metadata.
+
+    `argument=False` keeps a field of a node with a `_target_` from being passed to the target;
+    `size=True` admits a positive int or a pair (height, width); `length` is that of a list;
+    `path=True` is found from the checkout when relative.
+    """
+    metadata = dict(locals())
+    default = metadata.pop("default")
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class Target:
+    """Something built by calling `_target_`."""
+
+    _target_: str = option(MISSING, "dotted name of the class or function to call")
+    kwargs: dict[str, Any] = option({}, "further arguments of the target", neutral={})
+
+
+def pair(size: int | list[int]) -> tuple[int, int]:
+    """Returns a size as (height, width)."""
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])

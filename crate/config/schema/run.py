@@ -1,0 +1,136 @@
+"""The root of the tree, and what belongs to no group: how to train, and the sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import II, MISSING
+
+from crate.config.schema.augment import Augment
+from crate.config.schema.data import Data
+from crate.config.schema.field import option
+from crate.config.schema.model import Model
+from crate.config.schema.optimizer import Optimizer
+from crate.config.schema.schedule import Schedule
+from crate.config.schema.tracker import Tracker
+
+TASKS = ("train", "evaluate", "export")
+
+
+@dataclass
+class Sweep:
+    """An ablation; `sweeps/NAME.yaml` holds one."""
+
+    name: str = option(MISSING, "name of the file", identity=False)
+    question: str = option(MISSING, "what the sweep is to answer", identity=False)
+    grid: dict[str, Any] = option({}, "key -> its values, crossed", identity=False)
+    zip: dict[str, Any] = option({}, "key -> its values, one by one together", identity=False)
+    exclude: list[dict[str, Any]] = option([], "points left out: key -> value", identity=False)
+    seeds: list[int] = option([0], "seeds of every point", identity=False)
+    baseline: dict[str, Any] = option({}, "the point to compare with", identity=False)
+    metric: str = option("val/top1", "what is compared", identity=False)
+    published: list[dict[str, Any]] = option(
+        [], "published results: swept values and the metric", identity=False
+    )
+    source: str | None = option(
+        None, "of what, and where, those results were published", identity=False
+    )
+
+
+@dataclass
+class Train:
+    """How a model is trained."""
+
+    epochs: int = option(II("data.suggested.epochs"), "passes over the training split", at_least=1)
+    batch_size: int = option(
+        II("data.suggested.batch_size"), "images per update, over all devices", at_least=1
+    )
+    accumulation_steps: int = option(
+        1, "parts a batch is computed in, to save memory", identity=False, at_least=1
+    )
+    clip_norm: float | None = option(
+        None, "largest norm of the gradient; null: no clipping", neutral=None, above=0
+    )
+    ema: float | None = option(
+        None,
+        "decay of a running mean of the weights, evaluated beside them; null: none",
+        neutral=None,
+        above=0,
+        below=1,
+    )
+    label_smoothing: float = option(0.1, "label smoothing", at_least=0, below=1)
+    decay_all: bool = option(
+        True, "decay every weight, as the authors; false: no norms, biases, CLS, positions"
+    )
+    log_every_steps: int = option(
+        10, "steps between two training log lines", identity=False, at_least=1
+    )
+    checkpoint_every_steps: int | None = option(
+        None, "steps between two checkpoints; null: by time alone", identity=False, at_least=1
+    )
+    checkpoint_every_min: float = option(
+        5.0, "minutes between two checkpoints", identity=False, above=0
+    )
+    keep: int = option(2, "newest checkpoints kept", identity=False, at_least=1)
+    profile: int | None = option(
+        None, "steps to trace and name the costs of; null: none", identity=False, at_least=1
+    )
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    task: str = option("train", "what to do", identity=False, choices=TASKS)
+    seed: int = option(0, "seed of weights, order and augmentation", at_least=0)
+    deterministic: bool = option(False, "refuse nondeterministic kernels", neutral=False)
+    precision: str = option(
+        "auto", "arithmetic of the forward pass", choices=("auto", "fp32", "bf16", "fp16")
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", identity=False)
+    ranks: int | None = option(
+        None,
+        "processes that have to train together; null: those there are",
+        identity=False,
+        at_least=1,
+    )
+    resume: str = option(
+        "auto",
+        "auto: go on with an unfinished run; never: set it aside and start anew",
+        identity=False,
+        choices=("auto", "never"),
+    )
+    rerun: bool = option(False, "set a run aside, finished or not, and train anew", identity=False)
+    other_code: str = option(
+        "ask",
+        "what a run finished by another version of the package counts as",
+        identity=False,
+        choices=("ask", "accept", "rerun"),
+    )
+    init_from: str | None = option(
+        None, "checkpoint whose weights training starts from", identity=False, path=True
+    )
+    checkpoint: str | None = option(
+        None, "checkpoint to evaluate or export", identity=False, path=True
+    )
+    export_to: str | None = option(
+        None,
+        "folder that task=export makes; null: <checkpoint>-export beside it",
+        identity=False,
+        path=True,
+    )
+    sweep: Sweep | None = option(None, "the ablation a run belongs to", identity=False)
+    name: str | None = option(
+        None, "name of a sweep; null: its file's, else the swept keys", identity=False
+    )
+    outputs: str = option("outputs", "where run folders go", identity=False, path=True)
+    train: Train = field(default_factory=Train, metadata={"help": "how to train"})
+    model: Model = field(default_factory=Model, metadata={"help": "the model"})
+    optimizer: Optimizer = field(default_factory=Optimizer, metadata={"help": "the optimizer"})
+    data: Data = field(default_factory=Data, metadata={"help": "the data set"})
+    schedule: Schedule = field(default_factory=Schedule, metadata={"help": "learning rate"})
+    augment: Augment = field(default_factory=Augment, metadata={"help": "augmentation"})
+    tracker: Tracker = field(
+        default_factory=Tracker, metadata={"help": "where metrics go", "identity": False}
+    )
