@@ -23,8 +23,7 @@ def begin(
     `built` is what trains it, a Setup.
     """
     folder.freeze(asdict(config), overrides)
-    auto = {"device": str(built.device), "precision": built.precision, "cache": built.cache}
-    folder.update_meta(**provenance.describe(), auto=auto, ranks=built.ranks.size)
+    folder.update_meta(**provenance.describe(), auto=built.auto, ranks=built.ranks.size)
     folder.update_status(
         state="running",
         claim=claim_of_job(),

@@ -47,7 +47,7 @@ NOT_IDENTITY = set(
     """
     task device ranks sweep name resume rerun other_code init_from checkpoint outputs export_to
     train.accumulation_steps train.log_every_steps train.checkpoint_every_steps
-    train.checkpoint_every_min train.keep train.profile
+    train.checkpoint_every_min train.keep train.profile train.compile train.recompute
     model.allow_long
     data.root data.download data.workers data.cache data.suggested.patch_size
     data.suggested.epochs

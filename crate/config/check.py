@@ -11,7 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from crate.config.cross import cross_field_errors
 from crate.config.errors import UserError, close, nearest, raise_all, shorten
-from crate.config.schema import Config
+from crate.config.schema import ON_OFF, Config
 from crate.config.target import own_target_errors
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def typed(cfg: DictConfig, found: list[UserError] | None = None) -> Config:
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from None
     assert isinstance(config, Config)
-    _absolute_paths(config)
+    _complete(config)
     errors = rule_errors(config) or cross_field_errors(config)
     raise_all(errors + own_target_errors(config))
     return config
@@ -91,12 +91,14 @@ def _value_errors(node: Any, at: str = "") -> list[UserError]:
     return errors
 
 
-def _absolute_paths(node: Any) -> None:
-    """Makes every path absolute: relative ones are found from the checkout."""
+def _complete(node: Any) -> None:
+    """Makes every path absolute, relative ones from the checkout, and YAML's truths words again."""
     for entry in fields(node):
         value = getattr(node, entry.name)
         if is_dataclass(value):
-            _absolute_paths(value)
+            _complete(value)
+        elif "on" in (entry.metadata.get("choices") or ()):
+            setattr(node, entry.name, ON_OFF.get(str(value).lower(), value))
         elif entry.metadata.get("path") and value is not None:
             setattr(node, entry.name, str(CHECKOUT / Path(value).expanduser()))
 

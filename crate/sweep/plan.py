@@ -11,9 +11,9 @@ from rich.text import Text
 from crate.config.errors import UserError
 from crate.config.schema import Config
 from crate.config.signature import shape
+from crate.cost import Cost, cost
 from crate.progress import console
 from crate.runfolder import read_json, runs_by_signature
-from crate.sweep.cost import Cost, cost
 from crate.sweep.freeze import Point
 from crate.sweep.options import Launcher, Slurm
 from crate.sweep.state import RunState

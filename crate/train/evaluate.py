@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crate.config.errors import UserError
+from crate.train.compile import as_compiled
 from crate.train.device import SINGLE, autocast
 from crate.train.distributed import Ranks, until_error
 
@@ -39,7 +40,7 @@ def evaluate(
             breaks = 1
             break
         labels = labels.to(device)
-        with autocast(device, precision):
+        with as_compiled(False), autocast(device, precision):
             logits = model(normalize(images.to(device)))  # (B, C)
         logits = logits.float()
         loss += F.cross_entropy(logits, labels, reduction="sum").double().cpu()

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatch
 
 from torch import nn, optim
 
-from crate.config.schema import Optimizer
+from crate.config.schema import Adam, AdamW, Lion, Optimizer
 from crate.config.target import call
+
+OURS = "crate.train.lion.Lion"  # the configuration names the well-known one, of equal updates
+FUSED = (Adam, AdamW)  # torch's, which then update a weight in one pass over it
 
 
 def build_optimizer(config: Optimizer, model: nn.Module, decay_all: bool) -> optim.Optimizer:
     """Returns the configured optimizer; each group remembers its peak rate as `initial_lr`."""
-    optimizer = call(config, parameter_groups(model, config.weight_decay, decay_all))
+    groups, extra = parameter_groups(model, config.weight_decay, decay_all), {}
+    if type(config) is Lion and config._target_ == Lion._target_:
+        config = replace(config, _target_=OURS)
+    if type(config) in FUSED and config._target_ == type(config)._target_:
+        extra["fused"] = True
+    optimizer = call(config, groups, **extra)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer

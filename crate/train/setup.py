@@ -24,6 +24,7 @@ from crate.data.loader import (
     steps_per_epoch,
 )
 from crate.data.mixing import Mixing, mixing
+from crate.train.compile import compile_layers, decide
 from crate.train.device import (
     SINGLE,
     loss_scaler,
@@ -39,7 +40,11 @@ from crate.train.schedule import Schedule
 
 @dataclass
 class Setup:
-    """Everything that the loop calls; `notes` say what was loaded, replaced and left out."""
+    """Everything that the loop calls.
+
+    `auto` is what was decided here and holds for every resume; `notes` say in words what was
+    decided, loaded, replaced and left out.
+    """
 
     ranks: Ranks
     device: torch.device
@@ -52,7 +57,7 @@ class Setup:
     normalize: nn.Module
     mixing: Mixing | None
     splits: dict[str, Any]
-    cache: str
+    auto: dict[str, str]
     notes: list[str]
     train_transform: Any
     eval_transform: Any
@@ -77,6 +82,8 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
     set_deterministic(config.deterministic)
     torch.manual_seed(config.seed)
     model = build_model(config, device)
+    if config.train.recompute:
+        _recompute(model, config)
     said: list[str] = []
     if config.init_from:
         said = initialize(model, Path(config.init_from), vars(config.model))
@@ -85,7 +92,11 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
     splits, cache = with_cache(loaded, data, config.outputs, decided.get("cache"))
     per_epoch = steps_per_epoch(len(splits["train"]), config.train.batch_size)
     total_steps = config.train.epochs * per_epoch
+    compiles, why = decide(config, device, len(splits["train"]), decided.get("compile"))
     augment = call(config.augment, img_size=pair(data.img_size))
+    ema = _ema(model, config.train.ema)
+    if compiles:
+        compile_layers(model, config.outputs)
     if not ranks.is_first:  # what a model draws while it trains differs from rank to rank
         torch.manual_seed(mixed_seed(config.seed, ranks.rank))
     return Setup(
@@ -95,13 +106,18 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
         model=model,
         optimizer=build_optimizer(config.optimizer, model, config.train.decay_all),
         scaler=loss_scaler(device, precision),
-        ema=_ema(model, config.train.ema),
+        ema=ema,
         factor=call(config.schedule, total_steps=total_steps, steps_per_epoch=per_epoch),
         normalize=transforms.Normalize(data.mean, data.std).to(device),
         mixing=mixing(config.augment, data.num_classes, config.seed),
         splits=splits,
-        cache=cache,
-        notes=[*said, *notes(loaded)],
+        auto={
+            "device": str(device),
+            "precision": precision,
+            "cache": cache,
+            "compile": "on" if compiles else "off",
+        },
+        notes=[*said, *notes(loaded), f"layers {'' if compiles else 'not '}compiled: {why}"],
         train_transform=transforms.training(data, augment),
         eval_transform=transforms.evaluation(data),
         workers=num_workers(data, ranks.local_size),
@@ -124,6 +140,17 @@ def _check_ranks(config: Config, ranks: Ranks) -> None:
             "an image or more for each",
             f"train.batch_size={ranks.size}",
         )
+
+
+def _recompute(model: nn.Module, config: Config) -> None:
+    """Has `model` keep of each layer its input alone and compute the rest again in the backward."""
+    if not hasattr(model, "set_grad_checkpointing"):
+        raise UserError(
+            f"train.recompute=true, and {config.model._target_} cannot",
+            "a model with timm's set_grad_checkpointing",
+            "train.recompute=false",
+        )
+    model.set_grad_checkpointing()
 
 
 def _ema(model: nn.Module, decay: float | None) -> nn.Module | None:

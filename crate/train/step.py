@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crate.config.schema import Train
+from crate.train.compile import as_compiled
 from crate.train.device import autocast
 from crate.train.setup import Setup
 
@@ -32,9 +33,11 @@ def backward(
     parts = min(options.accumulation_steps, len(labels))
     loss_sum = torch.zeros((), device=setup.device)
     chunks = list(zip(images.chunk(parts), targets.chunk(parts), strict=True))
+    is_full = setup.batch_length(step) == setup.batch_size
     for number, (part, answers) in enumerate(chunks, 1):
         is_last = setup.ranks.size == 1 or number == len(chunks)
-        with nullcontext() if is_last else forward.no_sync():  # the ranks add up once
+        # the ranks add up once
+        with as_compiled(is_full), nullcontext() if is_last else forward.no_sync():
             with autocast(setup.device, setup.precision):
                 logits = forward(normalize(part))  # (b / parts, classes)
             loss = F.cross_entropy(

@@ -27,7 +27,7 @@ from crate.config.schema.data import (
     Pets,
     evaluation_px,
 )
-from crate.config.schema.field import NO_NEUTRAL, Target, option, pair
+from crate.config.schema.field import NO_NEUTRAL, ON_OFF, Target, option, pair
 from crate.config.schema.model import CRATE, Model, Transformer, ViT
 from crate.config.schema.optimizer import SGD, Adam, AdamW, Lion, Optimizer
 from crate.config.schema.run import Config, Sweep, Train

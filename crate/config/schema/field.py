@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 NO_NEUTRAL = object()
+ON_OFF = {"true": "on", "false": "off"}  # what YAML makes of the words on and off, by its name
 
 
 def option(

@@ -73,6 +73,15 @@ class Train:
         5.0, "minutes between two checkpoints", identity=False, above=0
     )
     keep: int = option(2, "newest checkpoints kept", identity=False, at_least=1)
+    compile: str = option(
+        "auto",
+        "compile the layers; auto: where it pays back within the run",
+        identity=False,
+        choices=("auto", "on", "off"),
+    )
+    recompute: bool = option(
+        False, "keep of each layer its input alone, to save memory", identity=False
+    )
     profile: int | None = option(
         None, "steps to trace and name the costs of; null: none", identity=False, at_least=1
     )

@@ -20,10 +20,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from crate.config.check import CHECKOUT
-from crate.config.schema import evaluation_px
+from crate.config.schema import ON_OFF, evaluation_px
 
 WORDS = ("auto", "on", "off")
-_YAML = {"true": "on", "false": "off"}  # what YAML makes of on and off
 
 
 def complete_cache(data: DictConfig) -> None:
@@ -33,7 +32,7 @@ def complete_cache(data: DictConfig) -> None:
     """
     try:
         text = str(data.cache)
-        text = _YAML.get(text.lower(), text)
+        text = ON_OFF.get(text.lower(), text)
         data.cache = text if text in WORDS else str(CHECKOUT / Path(text).expanduser())
         if data.cache not in ("auto", "off") and data.cache_px is None:
             data.cache_px = evaluation_px(data)

@@ -17,12 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from crate.config.check import CHECKOUT
 from crate.config.schema import Data, Model, pair
 from crate.config.target import call
+from crate.cost import Cost, cost
 from crate.data import facts
 from crate.data.loader import load_splits
 from crate.model.mssa import MSSA
 from crate.run import prepare
 from crate.runfolder import RunFolder
-from crate.sweep.cost import Cost, cost
 from crate.tracking import Tracker
 from crate.train.loop import train
 from crate.train.preempt import Signals
@@ -213,7 +213,7 @@ def test_a_price_needs_no_torch():
         "from crate.config import schema\n"
         "from crate.config.commandline import CONF\n"
         "from crate.run import prepare\n"
-        "from crate.sweep.cost import cost\n"
+        "from crate.cost import cost\n"
         "schema.register()\n"
         "with initialize_config_dir(str(CONF), version_base='1.3'):\n"
         "    config = prepare(compose('config', overrides=[]))\n"
