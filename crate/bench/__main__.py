@@ -13,7 +13,11 @@ import sys
 
 from crate.config.errors import UserError
 
-COMMANDS = {"data": "crate.bench.data"}
+COMMANDS = {
+    "data": "crate.bench.data",
+    "launch": "crate.bench.launch",
+    "model": "crate.bench.model",
+}
 
 
 def main() -> int:

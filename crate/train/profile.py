@@ -44,13 +44,21 @@ def profiler(num_steps: int | None, folder: RunFolder, setup: Setup) -> Any:
         temporary = path.with_name(f".{os.getpid()}.trace.json.gz")
         trace.export_chrome_trace(str(temporary))
         os.replace(temporary, path)
-        time = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-        costs = {event.key: getattr(event, time) for event in trace.key_averages()}
-        costs = {name: cost for name, cost in costs.items() if not name.startswith("ProfilerStep")}
-        largest = sorted(costs, key=costs.get, reverse=True)[:3]
-        whole = sum(costs.values()) or 1
-        shares = ", ".join(f"{name} {100 * costs[name] / whole:.0f} %" for name in largest)
+        costs = largest_costs(trace, on_gpu)
+        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in costs.items())
         logger.info("largest costs: %s; trace: %s", shares, path)
 
     steps = schedule(wait=0, warmup=WARMUP_STEPS, active=num_steps, repeat=1)
     return profile(activities=activities, schedule=steps, on_trace_ready=finish)
+
+
+def largest_costs(trace: profile, on_gpu: bool) -> dict[str, float]:
+    """Returns the three operations that most time went to, largest first, and their shares of it.
+
+    On a GPU that is its own time, else the processor's.
+    """
+    time = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    costs = {event.key: getattr(event, time) for event in trace.key_averages()}
+    costs = {name: cost for name, cost in costs.items() if not name.startswith("ProfilerStep")}
+    whole = sum(costs.values()) or 1
+    return {name: costs[name] / whole for name in sorted(costs, key=costs.get, reverse=True)[:3]}

@@ -1,0 +1,134 @@
+"""How long a user waits: for small answers, for the first step, and for the second job of a sweep.
+
+The compiled jobs are two of one sweep, which differ in lambda: the first compiles the layers, the
+second finds them compiled. Each command is a process of its own, as a user starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from crate.config.check import CHECKOUT
+from crate.config.errors import UserError
+
+HELP = "seconds to --help, to a composed configuration and to the first step"
+ANSWERS = {
+    "--help": ["--help"],
+    "--cfg job": ["--cfg", "job"],
+    "a plan of six runs": [
+        "-m",
+        "hydra.launcher.plan=true",
+        "model.sparsity=0.01,0.1,1",
+        "seed=0,1",
+    ],
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.add_argument("--rounds", type=int, default=5, help="times each small answer is asked")
+    parser.add_argument("--model", default="crate_tiny", help="the model of the compiled jobs")
+    parser.add_argument("--batch-size", type=int, default=32, help="its images a step")
+
+
+def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
+    """Measures; returns JSON values and the table that says the same."""
+    from crate.provenance import cpu_name
+
+    seconds: dict[str, list[float]] = {name: [] for name in ANSWERS}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(arguments.rounds):
+            for name, words in ANSWERS.items():
+                seconds[name].append(_answer([*words, f"outputs={folder}"]))
+        default = [_first_step([], Path(folder, str(number))) for number in range(3)]
+        jobs = _jobs(arguments, Path(folder, "sweep"))
+    first, second = jobs["first job, compiling"], jobs["second job, another lambda"]
+    values = {
+        "hardware": cpu_name(),
+        "answers_s": {name: median(each) for name, each in seconds.items()},
+        "default_run_s": _medians(default),
+        "compiled_jobs_s": jobs,
+        "second_to_first": {key: second[key] / first[key] for key in first},
+    }
+    return values, [_table(values)]
+
+
+def _answer(words: list[str]) -> float:
+    started = time.monotonic()
+    subprocess.run([sys.executable, "launch.py", *words], cwd=CHECKOUT, capture_output=True)
+    return time.monotonic() - started
+
+
+def _jobs(arguments: argparse.Namespace, outputs: Path) -> dict[str, dict[str, float]]:
+    words = [f"model={arguments.model}", f"train.batch_size={arguments.batch_size}"]
+    words += ["data.img_size=224", "model.patch_size=16", "train.compile=on"]
+    return {
+        "first job, compiling": _first_step([*words, "model.sparsity=0.1"], outputs),
+        "second job, another lambda": _first_step([*words, "model.sparsity=0.3"], outputs),
+    }
+
+
+def _first_step(words: list[str], outputs: Path) -> dict[str, float]:
+    """Starts a run and ends it after its first step; returns seconds to it, and of itself."""
+    before = set(outputs.glob("runs/*"))
+    environment = {name: text for name, text in os.environ.items() if "INDUCTOR" not in name}
+    words = [*words, f"outputs={outputs}", "train.log_every_steps=1", "train.epochs=50"]
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, "launch.py", *words],
+            cwd=CHECKOUT,
+            stdout=said,
+            stderr=said,
+            env=environment,
+        )
+        try:
+            while not (row := _first_row(set(outputs.glob("runs/*")) - before)):
+                if process.poll() is not None:
+                    said.seek(0)
+                    raise UserError(f"launch.py {' '.join(words)} ended: {said.read()}")
+                time.sleep(0.01)
+            seconds = time.monotonic() - started
+        finally:
+            process.kill()
+            process.wait()
+    return {"start to the end of the first step": seconds, "the first step": row["time_s"]}
+
+
+def _first_row(folders: set[Path]) -> dict[str, Any] | None:
+    for folder in folders:
+        file = folder / "metrics.jsonl"
+        line = file.read_text().partition("\n") if file.exists() else ("", "", "")
+        if line[1]:
+            return json.loads(line[0])
+    return None
+
+
+def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {key: median(each[key] for each in runs) for key in runs[0]}
+
+
+def _table(values: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"seconds until ... ({values['hardware']})")
+    table.add_column("")
+    table.add_column("s", justify="right")
+    for name, seconds in values["answers_s"].items():
+        table.add_row(name, f"{seconds:.2f}")
+    runs = {"default run": values["default_run_s"], **values["compiled_jobs_s"]}
+    for name, row in runs.items():
+        for what, seconds in row.items():
+            table.add_row(f"{name}: {what}", f"{seconds:.2f}")
+    for what, ratio in values["second_to_first"].items():
+        table.add_row(f"second job beside the first: {what}", f"{100 * ratio:.0f} %")
+    return table

@@ -1,0 +1,65 @@
+"""CRATE and its training step as a textbook has them, and the authors' script: what ours is beside.
+
+Every map is computed explicitly, ISTA spends three products, nothing is compiled or fused.
+
+B images, N tokens, d embed_dim.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crate.model import CRATE
+from crate.train.device import autocast, loss_scaler
+
+
+class ThreeProducts(nn.Module):
+    """ISTA multiplied out: relu(x + eta (D^T x - D^T D x) - eta lambda), (B, N, d) -> (B, N, d)."""
+
+    def __init__(self, dictionary: nn.Parameter, step_size: float, sparsity: float) -> None:
+        super().__init__()
+        self.dictionary, self.step_size, self.sparsity = dictionary, step_size, sparsity
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        dx = F.linear(tokens, self.dictionary)
+        d_t_dx = F.linear(dx, self.dictionary.t())
+        d_t_x = F.linear(tokens, self.dictionary.t())
+        update = self.step_size * (d_t_x - d_t_dx) - self.step_size * self.sparsity
+        return F.relu(tokens + update)
+
+
+def textbook(model: CRATE) -> CRATE:
+    """Returns a model of the same weights under the same names, in the textbook's operations."""
+    model = copy.deepcopy(model)
+    for layer in model.layers:
+        ista = layer.ista
+        layer.ista = ThreeProducts(ista.dictionary, ista.step_size, ista.sparsity)
+        layer.mssa.fused_attn = False
+    return model
+
+
+def training_step(
+    model: nn.Module, precision: str, lr: float, weight_decay: float, label_smoothing: float
+) -> Callable[[Tensor, Tensor], None]:
+    """Returns a function of (images (B, C, H, W) of floats, labels (B,)) that trains `model` once.
+
+    The optimizer is torch's AdamW as it comes.
+    """
+    device = next(model.parameters()).device
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    scaler = loss_scaler(device, precision)
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        optimizer.zero_grad()
+        with autocast(device, precision):
+            loss = F.cross_entropy(model(images), labels, label_smoothing=label_smoothing)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    return step
