@@ -5,16 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
-from torch import Tensor
-
 from crate import provenance
 from crate.config.errors import UserError, shorten
 from crate.data import layout
-from crate.data.image import read_image, read_pixels, to_tensor
+from crate.data.image import read_pixels
+from crate.data.image_files import ImageFiles
 
 
-class Folder:
+class Folder(ImageFiles):
     """RGB images and labels of one split of a tree; see `crate.data.layout` for what is read.
 
     Classes are numbered in the order of their folders' names, images in that of their paths.
@@ -59,16 +57,6 @@ class Folder:
         )
         self.labels = [label for label, good in zip(self.labels, whole, strict=True) if good]
         self.paths = [path for path, good in zip(self.paths, whole, strict=True) if good]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return read_image(self.paths[index]), self.labels[index]
-
-    def pixels(self, index: int) -> tuple[Tensor, int]:
-        """Returns the same image as uint8 (3, H, W), sooner, and its label."""
-        return to_tensor(read_pixels(self.paths[index])), self.labels[index]
 
 
 def _is_readable(path: str) -> bool:
