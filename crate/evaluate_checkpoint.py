@@ -43,9 +43,9 @@ def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) 
     device = ranks.each(lambda: resolve_device(config.device, ranks))
     precision = resolve_precision(config.precision, device)
     models = ranks.each(lambda: _models(config, values, path, device))
-    images = ranks.each(
-        lambda: from_cache(load_split(config.data, "val"), config.data, config.outputs)
-    )
+    outputs = config.outputs if Path(config.outputs).is_dir() else None
+    images = ranks.each(lambda: load_split(config.data, "val", outputs))
+    images = ranks.each(lambda: from_cache(images, config.data, config.outputs))
     for note in notes({"val": images}):
         logger.info(note)
     normalize = transforms.Normalize(config.data.mean, config.data.std).to(device)
