@@ -35,14 +35,19 @@ def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) 
     Where it holds the running mean of the weights too, that one's are `val/ema_...`.
     """
     from crate.data import transforms
-    from crate.data.loader import eval_batches, load_split, num_workers
+    from crate.data.cache.choice import from_cache
+    from crate.data.loader import eval_batches, load_split, notes, num_workers
     from crate.train.device import resolve_device, resolve_precision
     from crate.train.evaluate import evaluate
 
     device = ranks.each(lambda: resolve_device(config.device, ranks))
     precision = resolve_precision(config.precision, device)
     models = ranks.each(lambda: _models(config, values, path, device))
-    images = ranks.each(lambda: load_split(config.data, "val"))
+    outputs = config.outputs if Path(config.outputs).is_dir() else None
+    images = ranks.each(lambda: load_split(config.data, "val", outputs))
+    images = ranks.each(lambda: from_cache(images, config.data, config.outputs))
+    for note in notes({"val": images}):
+        logger.info(note)
     normalize = transforms.Normalize(config.data.mean, config.data.std).to(device)
     metrics: dict[str, float] = {}
     for prefix, model in models.items():

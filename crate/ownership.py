@@ -1,4 +1,4 @@
-"""One process owns a live run folder.
+"""One process owns a live run folder, or holds a lock that others wait for.
 
 Owner n holds the file `owner-<n>.json`, created with O_EXCL, which is exclusive on NFS too. Whoever
 finds the newest owner gone creates the next number: of several that try at once, one succeeds.
@@ -9,20 +9,26 @@ so a slow rival cannot mistake an old number for a free one.
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
 import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from crate.config.errors import UserError
 from crate.runfolder import read_json, write_json
 
+logger = logging.getLogger("crate")
+
 BEAT_S = 15.0
 STALE_S = 300.0
+POLL_S = 0.2
 
 
 class Busy(UserError):
@@ -98,6 +104,40 @@ class Ownership:
         self._stop.set()
         if self.is_held():
             write_json(self.path, self.record | {"released": True})
+
+
+@contextmanager
+def held(
+    folder: Path, what: str, *, fix: str | None = None, patience_s: float = math.inf
+) -> Iterator[Ownership]:
+    """Holds `folder` as a lock, made if need be, while others wait for it as this waits for them.
+
+    `what` says after "waiting for" what is waited for, once. Raises Busy after `patience_s`, and
+    UserError with `fix` where the folder cannot be written.
+    """
+    deadline, is_said = time.monotonic() + patience_s, False
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            owner = Ownership.take(folder)
+            break
+        except Busy as busy:
+            if time.monotonic() > deadline:
+                raise
+            if not is_said:
+                logger.info("waiting for %s", what)
+                logger.debug("%s", busy)
+            is_said = True
+            time.sleep(POLL_S)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder}: {error.strerror}", "a writable folder", fix
+            ) from error
+    owner.keep_alive(beat=lambda: None, lost=lambda: None)
+    try:
+        yield owner
+    finally:
+        owner.release()
 
 
 def _owners(folder: Path) -> list[tuple[int, Path]]:

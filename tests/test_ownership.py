@@ -15,7 +15,7 @@ import pytest
 
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
-from crate.ownership import STALE_S, Ownership
+from crate.ownership import STALE_S, Busy, Ownership, held
 from tests.launching import TINY, run_folder, start, status, wait_for_step
 
 
@@ -117,6 +117,50 @@ def test_an_owner_whose_folder_was_taken_meanwhile_is_told(tmp_path, monkeypatch
     assert not told.is_set()
     (tmp_path / "owner-2.json").write_text("{}")
     assert told.wait(5)
+
+
+def hold(folder, number, told):
+    with held(folder, f"lock {number}"):
+        told.put(("in", number))
+        time.sleep(0.05)
+        told.put(("out", number))
+
+
+def test_of_many_that_want_a_lock_each_has_it_alone(tmp_path):
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    processes = [context.Process(target=hold, args=(tmp_path / "new", n, told)) for n in range(5)]
+    for process in processes:
+        process.start()
+    found = [told.get(timeout=60) for _ in range(10)]
+    for process in processes:
+        process.join()
+    assert found[::2] == [("in", number) for _, number in found[1::2]]  # none between in and out
+    assert sorted(number for _, number in found[1::2]) == [0, 1, 2, 3, 4]
+
+
+def test_who_waits_for_a_lock_says_so_once_and_has_it_when_it_is_released(tmp_path, caplog):
+    owner = Ownership.take(tmp_path)
+    threading.Timer(1, owner.release).start()
+    with caplog.at_level("INFO", "crate"), held(tmp_path, "the lock of a test"):
+        assert not owner.is_held()
+    assert [record.message for record in caplog.records] == ["waiting for the lock of a test"]
+    assert Ownership.take(tmp_path).number == 3  # it was given back
+
+
+def test_patience_with_a_lock_ends(tmp_path):
+    Ownership.take(tmp_path)
+    with pytest.raises(Busy, match=f"process {os.getpid()}"), held(tmp_path, "it", patience_s=0.3):
+        raise AssertionError("has the lock of another")
+
+
+def test_a_lock_that_cannot_be_written_says_what_to_type(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"(?s)cannot write to .*file/lock.*outputs=FOLDER"),
+        held(tmp_path / "file" / "lock", "it", fix="outputs=FOLDER"),
+    ):
+        raise AssertionError("has a lock in a file")
 
 
 @pytest.mark.slow

@@ -16,10 +16,11 @@ def write_photographs(folder: Path, count: int, classes: int = 10) -> float:
     """
     import numpy as np
     from PIL import Image
+    from skimage import data
     from sklearn.datasets import load_sample_images
 
-    photographs = [Image.fromarray(image) for image in load_sample_images().images]
-    photographs += _of_scikit_image()
+    images = [*load_sample_images().images, data.astronaut(), data.coffee(), data.chelsea()]
+    photographs = [Image.fromarray(image) for image in images]
     draw, sizes = np.random.default_rng(0), []
     for number in range(count + classes):
         photograph = photographs[number % len(photographs)]
@@ -35,13 +36,3 @@ def write_photographs(folder: Path, count: int, classes: int = 10) -> float:
         image.save(place / f"{number}.JPEG", quality=QUALITY)
         sizes.append((place / f"{number}.JPEG").stat().st_size)
     return sum(sizes) / len(sizes)
-
-
-def _of_scikit_image() -> list:
-    from PIL import Image
-
-    try:
-        from skimage import data
-    except ImportError:
-        return []
-    return [Image.fromarray(read()) for read in (data.astronaut, data.coffee, data.chelsea)]

@@ -13,17 +13,15 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from crate.config.errors import UserError
 from crate.data.published import absence, missing
-from crate.ownership import Busy, Ownership
+from crate.ownership import held
 
 logger = logging.getLogger("crate")
 
-POLL_S = 1.0
 ARCHIVES = (".tgz", ".gz")
 
 
@@ -34,29 +32,12 @@ def ensure(name: str, root: Path, download: bool, fetch: Callable[[str], object]
     """
     if error := absence(name, root, download):
         raise error
-    said = False
-    while missing(name, root):
-        work = root / ".download"
-        try:
-            work.mkdir(parents=True, exist_ok=True)
-            lock = Ownership.take(work)
-        except Busy as busy:
-            if not said:
-                logger.info("waiting for %s in %s: another process downloads it", name, root)
-                logger.debug("%s", busy)
-            said = True
-            time.sleep(POLL_S)
-            continue
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {root}: {error.strerror}", "a writable folder", "data.root=FOLDER"
-            ) from error
-        lock.keep_alive(lambda: None, lambda: None)
-        try:
-            if missing(name, root):  # another may have brought it before we had the lock
-                _download(name, root, work / "files", fetch)
-        finally:
-            lock.release()
+    if not missing(name, root):
+        return
+    work, what = root / ".download", f"{name} in {root}: another process downloads it"
+    with held(work, what, fix="data.root=FOLDER"):
+        if missing(name, root):  # another may have brought it before we had the lock
+            _download(name, root, work / "files", fetch)
 
 
 def _download(name: str, root: Path, files: Path, fetch: Callable[[str], object]) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from torch import Tensor
 from torchvision import datasets
 
 from crate.config.errors import UserError
 from crate.data.download import ensure
-from crate.data.image import read_image, read_pixels, to_tensor
+from crate.data.image_files import ImageFiles
 
 
 class _CIFAR:
@@ -47,24 +46,7 @@ class CIFAR100(_CIFAR):
     name = "cifar100"
 
 
-class _Files:
-    """Images in files, and labels of one split."""
-
-    paths: list[Path]
-    labels: list[int]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return read_image(self.paths[index]), self.labels[index]
-
-    def pixels(self, index: int) -> tuple[Tensor, int]:
-        """Returns the same image as uint8 (3, H, W), sooner, and its label."""
-        return to_tensor(read_pixels(self.paths[index])), self.labels[index]
-
-
-class Flowers(_Files):
+class Flowers(ImageFiles):
     """Flowers-102: train (1,020) and, as "val", test (6,149); its own val split is unused."""
 
     def __init__(self, split: str, root: str, download: bool = True) -> None:
@@ -74,7 +56,7 @@ class Flowers(_Files):
         self.paths, self.labels = found._image_files, found._labels
 
 
-class Pets(_Files):
+class Pets(ImageFiles):
     """Oxford-IIIT Pets by breed: trainval (3,680) and, as "val", test (3,669)."""
 
     def __init__(self, split: str, root: str, download: bool = True) -> None:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
-from torch import Tensor
-
-from crate import provenance
 from crate.config.errors import UserError, shorten
 from crate.data import layout
-from crate.data.image import read_image, read_pixels, to_tensor
+from crate.data.image_files import ImageFiles
+from crate.data.unreadable import unreadable
 
 
-class Folder:
+class Folder(ImageFiles):
     """RGB images and labels of one split of a tree; see `crate.data.layout` for what is read.
 
     Classes are numbered in the order of their folders' names, images in that of their paths.
     `classes` are the classes in words, of Labels.json where it is there; `notes` say what was left
-    out. With `on_corrupt` "skip" every image is decoded once here, so that the order of images is
-    defined before training; else an unreadable one is an error when it is its turn.
+    out. With `on_corrupt` "skip" `check` leaves out what cannot be read, so that the order of
+    images is defined before training; else an unreadable one is an error when it is its turn.
     Raises UserError for a class without images.
     """
 
@@ -38,7 +34,7 @@ class Folder:
             empty += [] if paths else [name]
             self.paths += paths
             self.labels += [label] * len(paths)
-        where = shorten(map(str, folders), 4)
+        self.on_corrupt, self.where = on_corrupt, (where := shorten(map(str, folders), 4))
         if empty and self.paths:
             raise UserError(
                 f"{len(empty)} class folder(s) of {where} hold no image: {shorten(empty, 5)}",
@@ -46,34 +42,19 @@ class Folder:
             )
         if others:
             self.notes.append(f"{where}: {others} file(s) that are no images left out")
-        if on_corrupt == "skip":
-            self._leave_out_corrupt(where)
 
-    def _leave_out_corrupt(self, where: str) -> None:
-        with ThreadPoolExecutor(provenance.cores()) as pool:  # PIL decodes without the lock
-            whole = list(pool.map(_is_readable, self.paths))
-        bad = [path for path, good in zip(self.paths, whole, strict=True) if not good]
+    def check(self, place: Path | None = None) -> None:
+        """Leaves out unreadable images where `on_corrupt` is "skip".
+
+        All are decoded, once as long as no file changes: `place` keeps what was found.
+        """
+        if self.on_corrupt != "skip":
+            return
+        found, was_known = unreadable(self.paths, place)
+        bad = [self.paths[index] for index in found]
         self.notes.append(
-            f"{where}: {len(self.paths)} images checked, {len(bad)} unreadable left out"
-            + (f": {shorten(bad, 5)}" if bad else "")
+            f"{self.where}: {len(self.paths)} images checked{' before' if was_known else ''}, "
+            f"{len(bad)} unreadable left out" + (f": {shorten(bad, 5)}" if bad else "")
         )
-        self.labels = [label for label, good in zip(self.labels, whole, strict=True) if good]
-        self.paths = [path for path, good in zip(self.paths, whole, strict=True) if good]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return read_image(self.paths[index]), self.labels[index]
-
-    def pixels(self, index: int) -> tuple[Tensor, int]:
-        """Returns the same image as uint8 (3, H, W), sooner, and its label."""
-        return to_tensor(read_pixels(self.paths[index])), self.labels[index]
-
-
-def _is_readable(path: str) -> bool:
-    try:
-        read_pixels(path)
-    except UserError:
-        return False
-    return True
+        for index in reversed(found):
+            del self.paths[index], self.labels[index]

@@ -22,6 +22,8 @@ from crate import provenance
 from crate.config.errors import UserError
 from crate.config.schema import Data
 from crate.config.target import call
+from crate.data.cache.place import folder_of_caches
+from crate.data.folder import Folder
 
 Key = tuple[int, int]  # (epoch, index of the image)
 IDLE = -100  # label of an image that counts for nothing; cross_entropy's own
@@ -32,9 +34,14 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
     return math.ceil(num_images / batch_size)
 
 
-def load_split(data: Data, split: str) -> Any:
-    """Returns the data set of one split ("train" or "val"); raises UserError where it is empty."""
+def load_split(data: Data, split: str, outputs: str | None = None) -> Any:
+    """Returns the data set of one split ("train" or "val"); raises UserError where it is empty.
+
+    What a check of its files found is kept with the caches of `outputs`; None: nowhere.
+    """
     images = call(data, split=split)
+    if isinstance(images, Folder):
+        images.check(None if outputs is None else folder_of_caches(data.cache, outputs))
     if len(images) == 0:
         raise UserError(f"the {split} split of the data holds no image", fix="data.root=FOLDER")
     return images
@@ -46,13 +53,13 @@ def batch_length(num_images: int, batch_size: int, step: int) -> int:
     return min(batch_size, num_images - position * batch_size)
 
 
-def load_splits(data: Data) -> dict[str, Any]:
-    """Returns the splits "train" and "val", by which the best is chosen.
+def load_splits(data: Data, outputs: str | None = None) -> dict[str, Any]:
+    """Returns the splits "train" and "val", by which the best is chosen; see `load_split`.
 
     With `data.val_fraction` that is a part of the training split, the same for every seed, and
     "test" is the evaluation split, which then chooses nothing.
     """
-    train, evaluation = load_split(data, "train"), load_split(data, "val")
+    train, evaluation = (load_split(data, split, outputs) for split in ("train", "val"))
     if not data.val_fraction:
         return {"train": train, "val": evaluation}
     num_val = round(data.val_fraction * len(train))

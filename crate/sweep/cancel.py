@@ -11,6 +11,7 @@ from pathlib import Path
 
 from crate.config.errors import UserError
 from crate.ownership import owner_of
+from crate.progress import say_on_console
 from crate.runfolder import RunFolder, write_json
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.select import Selection
@@ -24,6 +25,7 @@ def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
 
     Raises UserError where Slurm refuses.
     """
+    say_on_console(True)
     selection = Selection(sweep, wanted)
     active = selection.in_states(*ACTIVE)
     ours = [key for key in active if selection.is_own(key)]

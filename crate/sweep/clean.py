@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crate.config.errors import UserError
+from crate.progress import say_on_console
 from crate.sweep.cancel import agrees
 from crate.sweep.folder import SweepFolder, locked, sweeps
 from crate.sweep.select import Selection
@@ -18,6 +19,7 @@ from crate.sweep.table import words
 
 def clean(outputs: Path, *, yes: bool) -> int:
     """Removes the runs that were set aside, and the snapshots that no sweep names."""
+    say_on_console(True)
     with locked(outputs):
         found = {path: "set aside" for path in _set_aside(outputs)}
         found |= {path: "code of no sweep" for path in _unused_code(outputs, sweeps(outputs))}
@@ -29,6 +31,7 @@ def clean_sweep(sweep: SweepFolder, *, yes: bool) -> int:
 
     Raises UserError where one of its runs is at work.
     """
+    say_on_console(True)
     with locked(sweep.outputs):
         selection = Selection(sweep, [])
         others = [other for other in sweeps(sweep.outputs) if other.path != sweep.path]

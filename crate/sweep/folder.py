@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from crate.config.errors import UserError, nearest, shorten
-from crate.ownership import Busy, Ownership
+from crate.ownership import Ownership, held
 from crate.runfolder import read_json, write_json
 
-LOCK_WAIT_S = 330.0  # longer than a dead owner counts as alive
+PATIENCE_S = 330.0  # longer than a dead owner counts as alive
 
 
 class SweepFolder:
@@ -59,28 +57,13 @@ class SweepFolder:
         return self.points / f"{signature}.json"
 
 
-@contextmanager
-def locked(outputs: str | Path) -> Iterator[None]:
+def locked(outputs: str | Path) -> AbstractContextManager[Ownership]:
     """Holds the right to launch, cancel and remove below `outputs`; waits for whoever has it.
 
     Raises Busy where that takes over five minutes.
     """
-    folder = Path(outputs, "sweeps", ".lock")
-    folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            owner = Ownership.take(folder)
-            break
-        except Busy:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-    owner.keep_alive(beat=lambda: None, lost=lambda: None)
-    try:
-        yield
-    finally:
-        owner.release()
+    what = f"another command that works at the sweeps of {outputs}"
+    return held(Path(outputs, "sweeps", ".lock"), what, fix="outputs=FOLDER", patience_s=PATIENCE_S)
 
 
 def sweeps(outputs: str | Path) -> list[SweepFolder]:

@@ -88,7 +88,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
     if config.init_from:
         said = initialize(model, Path(config.init_from), vars(config.model))
     data = config.data
-    loaded = load_splits(data)
+    loaded = load_splits(data, config.outputs)
     splits, cache = with_cache(loaded, data, config.outputs, decided.get("cache"))
     per_epoch = steps_per_epoch(len(splits["train"]), config.train.batch_size)
     total_steps = config.train.epochs * per_epoch

@@ -156,10 +156,13 @@ def test_an_unreadable_image_is_said_in_one_line_from_a_worker_too(tree, workers
 
 def test_skip_leaves_out_what_cannot_be_read_before_training(tree):
     whole, skipped = Folder("train", str(tree)), Folder("train", str(tree), on_corrupt="skip")
+    val = Folder("val", str(tree), on_corrupt="skip")
+    for images in (whole, skipped, val):
+        images.check()
     assert len(whole) == 18 and len(skipped) == 12
     assert skipped.paths == [path for path in whole.paths if "x.jpg" not in path]
     assert skipped.labels == [0] * 6 + [1] * 6
-    (note,) = notes({"train": skipped, "val": Folder("val", str(tree), on_corrupt="skip")})[:1]
+    (note,) = notes({"train": skipped, "val": val})[:1]
     assert f"{tree / 'train'}: 18 images checked, 6 unreadable left out: " in note
     batches = train_batches(
         skipped, transforms.evaluation(DATA), batch_size=5, seed=0, start=0, stop=3, workers=2
@@ -180,6 +183,8 @@ def test_a_run_fails_by_the_files_name_or_trains_without_it_and_says_so(tree, tm
     log = (run_folder(tmp_path / "two") / "log").read_text()
     assert "18 images checked, 6 unreadable left out" in log
     assert "12 images checked, 0 unreadable left out" in log
+    again = launch(*ours, "data.on_corrupt=skip", "seed=1", f"outputs={tmp_path / 'two'}")
+    assert "18 images checked before, 6 unreadable left out" in again.stdout, again
 
 
 def test_an_unreadable_image_of_any_rank_is_said_by_name_and_once(tree, tmp_path):

@@ -24,17 +24,17 @@ from crate.config.errors import UserError
 from crate.data.cache.files import ABOUT, FORMAT, IMAGES, INDEX, Cached, Refused, open_cache
 from crate.data.loader import ignore_signals
 from crate.data.source import Source
-from crate.ownership import Busy, Ownership
+from crate.ownership import held
 from crate.progress import Bar
 from crate.runfolder import read_json, whole_file, write_json
 
 logger = logging.getLogger("crate")
 
-POLL_S = 0.5
 SAY_EVERY_S = 30.0
 CHUNK = 32  # images that a worker hands over at once
 SAMPLE = 64  # images whose sizes the estimate reads
 MARGIN = 1.05
+ELSEWHERE = "CRATE_CACHE=FOLDER, data.cache=FOLDER, or data.cache=off"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 Chunk = tuple[Tensor, np.ndarray]  # bytes of its images; (n, 4): height, width, label, crc32
 
@@ -44,36 +44,17 @@ def ensure(source: Source, folder: Path, key: str, workers: int | None = None) -
 
     Raises UserError where an image is unreadable, the disk too full or not to be written.
     """
-    said = False
     while True:
         try:
             return open_cache(folder, key, source.notes)
         except Refused:
             pass
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = Ownership.take(folder)
-        except Busy as busy:
-            if not said:
-                logger.info("waiting for the cache %s: another process builds it", folder)
-                logger.debug("%s", busy)
-            said = True
-            time.sleep(POLL_S)
-            continue
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {folder.parent}: {error.strerror}",
-                "a writable folder",
-                "CRATE_CACHE=FOLDER, data.cache=FOLDER, or data.cache=off",
-            ) from error
-        lock.keep_alive(lambda: None, lambda: None)
-        try:
-            _build_if_needed(source, folder, key, workers)
-        except FileNotFoundError:
-            if lock.is_held():
-                raise  # else we slept, and who took over removed what we had written
-        finally:
-            lock.release()
+        with held(folder, f"the cache {folder}: another process builds it", fix=ELSEWHERE) as lock:
+            try:
+                _build_if_needed(source, folder, key, workers)
+            except FileNotFoundError:
+                if lock.is_held():
+                    raise  # else we slept, and who took over removed what we had written
 
 
 def _build_if_needed(source: Source, folder: Path, key: str, workers: int | None) -> None:
@@ -232,5 +213,5 @@ def _too_full(folder: Path, needed: int) -> UserError:
         f"the cache {folder} takes about {needed / 1e9:.3g} GB, and its disk has "
         f"{free_bytes(folder) / 1e9:.3g} GB free",
         f"{needed * MARGIN / 1e9:.3g} GB free, or a smaller data.cache_px",
-        "CRATE_CACHE=FOLDER, data.cache=FOLDER, or data.cache=off",
+        ELSEWHERE,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from crate.config.errors import UserError
 from crate.config.schema import Data
 from crate.data.cache.build import MARGIN, ensure, estimated_bytes, free_bytes
-from crate.data.cache.files import ABOUT, fingerprint
+from crate.data.cache.files import ABOUT, Refused, fingerprint, open_cache
 from crate.data.cache.place import folder_of_caches
 from crate.data.source import Source
 from crate.data.transforms import evaluation_resize, training_resize
@@ -53,6 +53,28 @@ def with_cache(
         for name, source in sources.items()
     }
     return cached, str(place)
+
+
+def from_cache(images: Any, data: Data, outputs: str) -> Any:
+    """Returns evaluation images out of the cache that a run made of them, else as they are.
+
+    Builds none: what is read once is not worth it.
+    """
+    if not Source.fits(images):
+        return images
+    plain, place = Source(images, data.in_chans), folder_of_caches(data.cache, outputs)
+    if data.cache == "off" or not place.is_dir():
+        return plain
+    resized = Source(images, data.in_chans, evaluation_resize(data))
+    key = fingerprint(resized, data.kwargs)
+    try:
+        cached = open_cache(place / key, key, plain.notes)
+    except Refused as refused:
+        if str(refused):
+            logger.warning("the cache %s is refused: %s", place / key, refused)
+        return plain
+    logger.info("images out of the cache %s", cached.folder)
+    return cached
 
 
 def _keys(sources: dict[str, Source], arguments: dict[str, Any]) -> dict[str, str]:
