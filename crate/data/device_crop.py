@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 from crate.data.crop import RandomHorizontalFlip, RandomResizedCrop, is_plain
 from crate.data.memory import empty
 
-MOST = 4  # times the pixels of the resized image: a larger crop is resized before it is moved
+MOST = 4  # times the pixels of the resized image: the most that is handed over of one
 CHUNK_PX = 2**24  # pixels that are resized at a time: 0.3 GB of floats and indices
 
 
@@ -53,8 +53,11 @@ class Cutter(nn.Module):
             return Cut(self.flip(self.crop(image)), False, size)
         top, left, height, width = self.crop.box(*image.shape[1:])
         pixels = image[:, top : top + height, left : left + width]
-        if height * width > MOST * size[0] * size[1]:
+        most = MOST * size[0] * size[1]
+        if height * width > most:
             pixels = self.crop.resized(pixels)
+        elif image[0].numel() > most:
+            pixels = pixels.clone()  # a view would keep all of a large image
         return Cut(pixels, self.flip.draw(), size)
 
 

@@ -102,6 +102,19 @@ def test_a_large_crop_is_resized_before_it_is_moved(photograph):
     assert torch.equal(crops[0].resized(CPU)[whole], theirs[0][whole])
 
 
+def test_a_crop_of_a_large_image_keeps_no_more_than_it_is(photograph):
+    cutter = device_crop.Cutter.of(transforms.flip_crop((64, 64), 0.02, 0.5))
+    torch.manual_seed(0)
+    cut = next(cut for _ in range(50) if (cut := cutter(photograph)).pixels.shape[1:] != (64, 64))
+    assert cut.pixels.untyped_storage().nbytes() <= device_crop.MOST * 3 * 64 * 64
+    torch.manual_seed(0)
+    while (box := cutter.crop.box(*photograph.shape[1:]))[2:] != cut.pixels.shape[1:]:
+        cutter.flip.draw()
+    top, left, height, width = box
+    expected = photograph[:, top : top + height, left : left + width]
+    assert torch.equal(cut.pixels, expected)
+
+
 def test_parts_of_a_batch_are_the_batch(photograph, monkeypatch):
     _, ((crops, _),) = both(crops_of(photograph), batch_size=12, stop=1)
     whole = crops.resized(CPU)
