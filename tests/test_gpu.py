@@ -7,6 +7,8 @@ import signal
 import pytest
 import torch
 
+from crate.data.ahead import on_device
+from crate.data.device_crop import Crops, Cut
 from tests.launching import (
     TINY,
     launch,
@@ -80,3 +82,62 @@ def test_more_ranks_than_gpus_are_refused(tmp_path):
     done = launch_ranks(*TINY, f"outputs={tmp_path}", size=size)
     assert all(each.returncode == 1 for each in done)
     assert f"{size} ranks on a machine of {size - 1} GPU(s)" in done[0].stderr
+
+
+@pytest.mark.parametrize("augment", ["flip_crop", "mixup_cutmix", "randaugment"])
+def test_a_run_on_cached_images_begins_as_the_cpus_does(tmp_path, roots, augment):
+    run = (*TINY, "data=imagefolder", f"data.root={roots['imagefolder']}", "data.img_size=32")
+    run += ("data.cache=on", "train.batch_size=2", "train.epochs=3", "train.log_every_steps=1")
+    run += (f"augment={augment}", "optimizer.lr=1e-4", "precision=fp32", "schedule.warmup_epochs=0")
+    found = {}
+    for device in ("cpu", "cuda"):
+        done = launch(*run, f"device={device}", f"outputs={tmp_path / device}")
+        assert done.returncode == 0, done.stderr
+        rows = metrics(run_folder(tmp_path / device))
+        found[device] = torch.tensor([row["train/loss"] for row in rows if "train/loss" in row])
+    assert len(found["cpu"]) == 6
+    assert torch.allclose(found["cuda"], found["cpu"], atol=2e-2)
+
+
+def photographs_crops():
+    """Crops of several shapes, and what becomes of them on the CPU."""
+    from sklearn.datasets import load_sample_image
+
+    photograph = torch.from_numpy(load_sample_image("flower.jpg").copy()).permute(2, 0, 1)
+    boxes = [(40 + 9 * number, 300 - 8 * number) for number in range(32)]
+    cuts = [Cut(photograph[:, :h, :w], h % 2 == 0, (128, 96)) for h, w in boxes]
+    crops = Crops.of(cuts)
+    return crops, crops.resized(torch.device("cpu"))
+
+
+def test_crops_resized_on_a_gpu_are_those_of_the_cpu():
+    crops, expected = photographs_crops()
+    found = crops.pin_memory().resized(torch.device("cuda"))
+    assert found.is_cuda and found.dtype == torch.uint8
+    apart = (found.cpu().int() - expected.int()).abs()
+    assert apart.max() <= 1 and apart.float().mean() < 1e-3
+
+
+def test_batches_that_come_ahead_are_whole_while_the_gpu_is_busy():
+    crops, expected = photographs_crops()
+    crops, device = crops.pin_memory(), torch.device("cuda")
+    noise = torch.rand(4096, 4096, device=device)
+
+    def batches():
+        for number in range(20):
+            plain = torch.full((64, 3, 128, 128), number, dtype=torch.uint8).pin_memory()
+            yield (crops, torch.tensor([number]).pin_memory())
+            yield (plain, torch.tensor([number]).pin_memory())
+
+    kept = []
+    for images, labels in on_device(batches(), device):
+        for _ in range(5):
+            noise = (noise @ noise).tanh()
+        kept.append((images.int().sum(), labels + 0))  # read late, in the computing stream
+    assert len(kept) == 40
+    for number, (total, label) in enumerate(kept):
+        assert label.item() == number // 2
+        if number % 2:
+            assert total.item() == number // 2 * 64 * 3 * 128 * 128
+        else:
+            assert abs(total.item() - expected.int().sum().item()) < 1e-3 * expected.numel()

@@ -10,7 +10,6 @@ import math
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,32 +34,41 @@ class RandomResizedCrop(v2.RandomResizedCrop):
         image = inputs[0]
         if len(inputs) > 1 or not (KERNEL_FOR_UINT8 and is_plain(image)):
             return super().forward(*inputs)
-        top, left, height, width = self._box(*image.shape[1:])
-        crop = image[:, top : top + height, left : left + width]
+        top, left, height, width = self.box(*image.shape[1:])
+        return self.resized(image[:, top : top + height, left : left + width])
+
+    def resized(self, crop: Tensor) -> Tensor:
+        """Returns a crop (C, h, w), uint8, in memory of its own: (C, *size)."""
+        channels, height, width = crop.shape
         if (height, width) == tuple(self.size):
             return crop.clone()
-        channels = len(crop)
-        if channels != 3 or image.stride(0) != 1:
-            return F.interpolate(crop[None], self.size, mode="bilinear", antialias=True)[0]
-        rows = torch.from_numpy(np.ascontiguousarray(crop.permute(1, 2, 0).numpy()))  # (h, w, C)
-        # the strides say that it is channels-last, which those of a batch of one leave open
-        strides = (channels * height * width, 1, channels * width, channels)
-        crop = rows.as_strided((1, channels, height, width), strides)
+        if channels == 3 and crop.stride(0) == 1:
+            rows = crop.permute(1, 2, 0).contiguous()  # (h, w, C)
+            # the strides say that it is channels-last, which those of a batch of one leave open
+            strides = (channels * height * width, 1, channels * width, channels)
+            crop = rows.as_strided((1, channels, height, width), strides)
+        else:
+            crop = crop[None]
         return F.interpolate(crop, self.size, mode="bilinear", antialias=True)[0]
 
-    def _box(self, height: int, width: int) -> tuple[int, int, int, int]:
+    def box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Returns (top, left, height, width) in pixels; torchvision's numbers, from its draws."""
+        real, whole = self._drawn
         for _ in range(10):
-            area = height * width * torch.empty(1).uniform_(*self.scale).item()
-            ratio = torch.empty(1).uniform_(*self._log_limits).exp_().item()
+            area = height * width * real.uniform_(*self.scale).item()
+            ratio = real.uniform_(*self._log_limits).exp_().item()
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= width and 0 < h <= height:
-                top = torch.randint(height - h + 1, (1,)).item()
-                return top, torch.randint(width - w + 1, (1,)).item(), h, w
+                top = whole.random_(0, height - h + 1).item()
+                return top, whole.random_(0, width - w + 1).item(), h, w
         ratio = width / height  # none fits: the middle, as near to the asked shapes as it can be
         h = height if ratio >= self.ratio[0] else round(width / self.ratio[0])
         w = width if ratio <= self.ratio[1] else round(height * self.ratio[1])
         return (height - h) // 2, (width - w) // 2, h, w
+
+    @cached_property
+    def _drawn(self) -> tuple[Tensor, Tensor]:
+        return torch.empty(1), torch.empty(1, dtype=torch.int64)  # for one draw after the other
 
     @cached_property
     def _log_limits(self) -> list[float]:
@@ -74,8 +82,17 @@ class RandomHorizontalFlip(v2.RandomHorizontalFlip):
         if len(inputs) > 1 or not is_plain(inputs[0]):
             return super().forward(*inputs)
         image = inputs[0]
-        if torch.rand(1) >= self.p:
+        if not self.draw():
             return image
         if image.stride(0) == 1:  # (H, W, C) in memory
             return image.permute(1, 2, 0).flip(1).permute(2, 0, 1)
         return image.flip(-1)
+
+    def draw(self) -> bool:
+        """Returns whether to mirror the next image; torchvision's answer, from its draw."""
+        drawn, limit = self._drawn
+        return drawn.uniform_().item() < limit
+
+    @cached_property
+    def _drawn(self) -> tuple[Tensor, float]:
+        return torch.empty(1), torch.tensor(self.p).item()  # torch compares in float32

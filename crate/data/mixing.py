@@ -11,7 +11,7 @@ from timm.data.mixup import Mixup
 from torch import Tensor
 
 from crate.config.schema import Augment
-from crate.data.loader import kept_generators, mixed_seed
+from crate.data.seeds import kept_generators, mixed_seed
 
 
 class Mixing(Mixup):

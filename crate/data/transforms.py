@@ -1,7 +1,8 @@
 """From a data set's image to the model's input.
 
-B images of C channels, H x W pixels. A worker makes uint8 images of one size; scaling to floats
-and normalising happen once a batch, on the training device.
+B images of C channels, H x W pixels. A worker makes uint8 images of one size, or for a GPU cuts
+crops out of them; what is left, resizing crops, scaling to floats and normalising, happens once a
+batch, on the training device.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torchvision.transforms.v2 import functional
 
 from crate.config.schema import Data, evaluation_px, pair
 from crate.data.crop import RandomHorizontalFlip, RandomResizedCrop
+from crate.data.device_crop import Cutter
 
 Transform = Callable[..., object]
 
@@ -44,14 +46,19 @@ def training_resize(data: Data) -> v2.Resize | None:
     return None if data.cache_px is None else v2.Resize(data.cache_px, antialias=True)
 
 
-def training(data: Data, augment: Transform | None) -> v2.Compose:
+def training(data: Data, augment: Transform | None, resize_on_device: bool = False) -> v2.Compose:
     """Returns the transform of training: `augment`, or without one that of evaluation.
+
+    With `resize_on_device` a crop and flip that nothing follows are drawn here and done on the
+    training device: an image becomes a `Cut`.
 
     Images may be views of what the next epoch reads, so an augmentation gets its own copy of them
     where it does not begin with our crop, which makes one.
     """
     if augment is None:
         return evaluation(data)
+    if resize_on_device and (cutter := Cutter.of(augment)):
+        return v2.Compose([Channels(data.in_chans), cutter])
     steps = [augment] if _first(augment) is RandomResizedCrop else [torch.clone, augment]
     return v2.Compose([Channels(data.in_chans), *steps])
 
@@ -106,7 +113,8 @@ class Channels(nn.Module):
     def forward(self, image: Image.Image | Tensor) -> Tensor:
         if isinstance(image, Image.Image):
             return functional.pil_to_tensor(image.convert(self.mode) if self.mode else image)
-        image = image.as_subclass(Tensor)
+        if type(image) is not Tensor:
+            image = image.as_subclass(Tensor)
         if image.shape[0] == self.in_chans or self.mode is None:
             return image
         return (

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crate.config.errors import UserError
+from crate.data.ahead import on_device
 from crate.train.compile import as_compiled
 from crate.train.device import SINGLE, autocast
 from crate.train.distributed import Ranks, until_error
@@ -35,13 +36,12 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64)
     correct1 = correct5 = count = breaks = 0
     errors: list[UserError] = []
-    for images, labels in until_error(batches, errors):
+    for images, labels in until_error(on_device(batches, device), errors):
         if interrupted():
             breaks = 1
             break
-        labels = labels.to(device)
         with as_compiled(False), autocast(device, precision):
-            logits = model(normalize(images.to(device)))  # (B, C)
+            logits = model(normalize(images))  # (B, C)
         logits = logits.float()
         loss += F.cross_entropy(logits, labels, reduction="sum").double().cpu()
         ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (B, 5)

@@ -14,6 +14,7 @@ from torch import nn
 
 from crate.config.errors import UserError
 from crate.config.schema import Config
+from crate.data.ahead import on_device
 from crate.data.loader import eval_batches, train_batches
 from crate.provenance import redact
 from crate.runfolder import RunFolder
@@ -80,7 +81,7 @@ def train(
         rank=ranks.rank,
         size=ranks.size,
     )
-    batches = until_error(images_and_labels, errors)
+    batches = until_error(on_device(images_and_labels, setup.device), errors)
     setup.model.train()
     forward = ranks.wrap(setup.model)
     next_save = time.monotonic() + 60 * options.checkpoint_every_min

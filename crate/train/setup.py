@@ -14,16 +14,11 @@ from crate.config.errors import UserError
 from crate.config.schema import Config, pair
 from crate.config.target import call
 from crate.data import transforms
+from crate.data.batches import batch_length, steps_per_epoch
 from crate.data.cache.choice import with_cache
-from crate.data.loader import (
-    batch_length,
-    load_splits,
-    mixed_seed,
-    notes,
-    num_workers,
-    steps_per_epoch,
-)
+from crate.data.loader import load_splits, notes, num_workers
 from crate.data.mixing import Mixing, mixing
+from crate.data.seeds import mixed_seed
 from crate.train.compile import compile_layers, decide
 from crate.train.device import (
     SINGLE,
@@ -118,7 +113,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
             "compile": "on" if compiles else "off",
         },
         notes=[*said, *notes(loaded), f"layers {'' if compiles else 'not '}compiled: {why}"],
-        train_transform=transforms.training(data, augment),
+        train_transform=transforms.training(data, augment, resize_on_device=device.type == "cuda"),
         eval_transform=transforms.evaluation(data),
         workers=num_workers(data, ranks.local_size),
         batch_size=config.train.batch_size,

@@ -22,13 +22,13 @@ def backward(
 ) -> Tensor:
     """Adds the gradient of the global batch's mean loss; returns this rank's part of that loss.
 
-    images (b, C, H, W) uint8 and labels (b,) are the share of this rank in the batch of `step`;
-    they go through `forward`, the model as the ranks share it, in `accumulation_steps` parts.
+    images (b, C, H, W) uint8 and labels (b,), on the device, are the share of this rank in the
+    batch of `step`; they go through `forward`, the model as the ranks share it, in
+    `accumulation_steps` parts.
     """
-    images, targets = (each.to(setup.device, non_blocking=True) for each in (images, labels))
-    normalize, smoothing = setup.normalize, options.label_smoothing
+    normalize, smoothing, targets = setup.normalize, options.label_smoothing, labels
     if setup.mixing is not None:
-        images, targets = setup.mixing.mix(normalize(images), targets, smoothing, step)
+        images, targets = setup.mixing.mix(normalize(images), labels, smoothing, step)
         normalize, smoothing = nn.Identity(), 0.0
     parts = min(options.accumulation_steps, len(labels))
     loss_sum = torch.zeros((), device=setup.device)

@@ -43,7 +43,8 @@ def test_the_cache_is_faster_than_the_authors_way_and_shared():
     values = json.loads(done.stdout)
     found = {name: row["ratio"] for name, row in values["images_per_core_s"].items()}
     assert found["ImageFolder + PIL (the authors')"] == pytest.approx(1)
-    assert found["ours, cached"] > 3  # about 7; a busy machine may spoil a round
+    for name in ("ours, cached", "ours, cached, for a GPU"):
+        assert found[name] > 3  # about 9 and 20; a busy machine may spoil a round
     memory = values["memory"]
     assert memory["cache_mb"] > 10
     # all that they looked at, counted once; each alone would have it three times

@@ -7,7 +7,8 @@ import torch
 
 from crate.config.check import typed
 from crate.config.errors import UserError
-from crate.data.loader import IDLE, Batches, batch_length, eval_batches, share, train_batches
+from crate.data.batches import Batches, batch_length, share
+from crate.data.loader import IDLE, eval_batches, train_batches
 from crate.data.mixing import mixing
 from crate.train.device import resolve_device
 from crate.train.distributed import Ranks

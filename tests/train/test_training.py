@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from crate.config.check import typed
 from crate.config.errors import UserError
+from crate.config.schema import pair
 from crate.config.target import call
-from crate.data.loader import eval_batches, load_split
-from crate.data.transforms import Normalize
+from crate.data.ahead import on_device
+from crate.data.loader import eval_batches, load_split, train_batches
+from crate.data.transforms import Normalize, training
 from crate.model import CRATE
 from crate.train.device import resolve_device, resolve_precision
 from crate.train.evaluate import evaluate
@@ -40,6 +42,7 @@ def batch(config, size=13):
 
 def loss_of(config, setup, images, labels):
     """The loss of the batch at step 0, whose gradient is added to the model's."""
+    images, labels = images.to(setup.device), labels.to(setup.device)
     return backward(config.train, setup, setup.model, images, labels, step=0)
 
 
@@ -183,6 +186,20 @@ def test_a_target_that_refuses_its_arguments_says_so(composed):
     config.model.img_size = 15
     with pytest.raises(UserError, match="crate.model.CRATE: .*15 x 15"):
         call(config.model)
+
+
+@pytest.mark.parametrize("augment", ["flip_crop", "mixup_cutmix"])
+def test_a_step_whose_crops_the_device_resizes_is_the_one_whose_worker_did(composed, augment):
+    config, setup = setup_of(composed, f"augment={augment}")
+    crop = call(config.augment, img_size=pair(config.data.img_size))
+    losses = []
+    for transform in (setup.train_transform, training(config.data, crop, resize_on_device=True)):
+        batches = train_batches(
+            setup.splits["train"], transform, batch_size=64, seed=0, start=0, stop=1, workers=0
+        )
+        for images, labels in on_device(batches, CPU):
+            losses.append(loss_of(config, setup, images, labels))
+    assert torch.allclose(*losses, atol=1e-3) and not torch.equal(*losses)
 
 
 @pytest.mark.gpu
