@@ -1,4 +1,4 @@
-"""`python -m crate.bench model` and `launch`: what they compare is equal, and the numbers add up."""
+"""`python -m crate.bench model` and `launch`: what is compared is equal, the numbers add up."""
 
 from __future__ import annotations
 
