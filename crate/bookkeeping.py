@@ -34,7 +34,7 @@ def begin(
         step=folder.status.get("step", 0),
         total_steps=built.total_steps,
     )
-    for note in built.notes:
+    for note in (*built.notes, built.compiled):
         logger.info(note)
     weights = sum(weight.numel() for weight in built.model.parameters())
     logger.info(

@@ -37,8 +37,8 @@ from crate.train.schedule import Schedule
 class Setup:
     """Everything that the loop calls.
 
-    `auto` is what was decided here and holds for every resume; `notes` say in words what was
-    decided, loaded, replaced and left out.
+    `auto` is what was decided here and holds for every resume; `compiled` says in words whether the
+    layers are, and why; `notes` say what was loaded, replaced and left out.
     """
 
     ranks: Ranks
@@ -53,6 +53,7 @@ class Setup:
     mixing: Mixing | None
     splits: dict[str, Any]
     auto: dict[str, str]
+    compiled: str
     notes: list[str]
     train_transform: Any
     eval_transform: Any
@@ -112,7 +113,8 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
             "cache": cache,
             "compile": "on" if compiles else "off",
         },
-        notes=[*said, *notes(loaded), f"layers {'' if compiles else 'not '}compiled: {why}"],
+        compiled=f"layers {'' if compiles else 'not '}compiled: {why}",
+        notes=[*said, *notes(loaded)],
         train_transform=transforms.training(data, augment, resize_on_device=device.type == "cuda"),
         eval_transform=transforms.evaluation(data),
         workers=num_workers(data, ranks.local_size),
