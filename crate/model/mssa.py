@@ -13,6 +13,8 @@ from torch import Tensor, fx, nn
 
 from crate.model.trace import LayerTrace
 
+MOST_TOKENS_EXPLICIT = 512
+
 
 class AttentionMap(nn.Module):
     """softmax(w w^T / sqrt(p)) of projections w, each row a distribution.
@@ -84,7 +86,13 @@ class MSSA(nn.Module):
 
 
 def _fused_is_slower(projection: Tensor) -> bool:
-    """Whether the explicit form wins: so it does on a CPU in bf16, whose fused backward is slow."""
+    """Whether the explicit form wins: on a CPU in bf16, up to some hundred tokens.
+
+    The fused kernel's backward is slow there; with more tokens the maps' memory costs more. Forward
+    and backward of MSSA, fused beside explicit (docs/results/speed.md): 1.1 times as long at 65 and
+    197 tokens, 1.2 at 401, 0.98 at 785, 0.82 at 2305; in fp32 always less.
+    """
     if isinstance(projection, fx.Proxy):  # timm traces the model, before there is a device
         return False
-    return projection.device.type == "cpu" and projection.dtype == torch.bfloat16
+    is_short = projection.shape[-2] <= MOST_TOKENS_EXPLICIT
+    return is_short and projection.device.type == "cpu" and projection.dtype == torch.bfloat16

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import crate
 from crate.model import CRATE, ISTA, MSSA, Trace
+from crate.model.mssa import _fused_is_slower
 from crate.model.patch_embedding import PatchEmbedding
 from tests.textbook import attention_columns, ista_columns, ista_three_products, mssa_columns
 
@@ -96,6 +97,18 @@ def test_attention_map_is_the_papers_and_its_rows_sum_to_one():
         torch.testing.assert_close(layer.attention.sum(-1), torch.ones(2, 3, 5).double())
         theirs = attention_columns(layer.projection[1, 2].detach().T)
         torch.testing.assert_close(layer.attention[1, 2], theirs.T)
+
+
+@pytest.mark.parametrize("num_tokens", [50, 600])
+def test_attention_in_bf16_is_that_in_fp32_by_either_kernel(num_tokens):
+    torch.manual_seed(0)
+    mssa, x = MSSA(24, 3, 8), torch.randn(2, num_tokens, 24)
+    expected = mssa(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = mssa(x)
+        is_explicit = _fused_is_slower(mssa.project(x))
+    assert is_explicit == (num_tokens == 50) and not _fused_is_slower(mssa.project(x))
+    assert (found.float() - expected).norm() < 0.01 * expected.norm()
 
 
 def test_explicit_attention_gives_the_logits_and_gradients_of_the_fused_one():
