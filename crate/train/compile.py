@@ -12,6 +12,7 @@ import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from tempfile import gettempdir
 
 import torch
 from torch import nn
@@ -26,6 +27,7 @@ PAYS_FROM_S = 900.0
 # Floating-point operations a second of a training step, for an estimate: measured for bf16 on cores
 # that compute in it (docs/results/speed.md); a GPU's is a guess on the safe side.
 FLOPS_PER_CORE, FLOPS_PER_GPU = 1.5e11, 2e14
+CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
 LAYERS = ("layers", "blocks")  # where CRATE and timm's transformers keep them
 
 
@@ -73,10 +75,16 @@ def compile_layers(model: nn.Module, outputs: str) -> None:
     The code is kept below `outputs`, apart by processor and version, for all later runs, unless
     TORCHINDUCTOR_CACHE_DIR says where. A model without layers is compiled as a whole.
     """
-    key = hashlib.sha256(f"{cpu_name()} {torch.__version__}".encode()).hexdigest()[:12]
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(outputs, "compiled", key)))
+    named = os.environ.get(CACHE_DIR)
+    if named is None or _is_torchs_default(Path(named)):  # torch names its own on being imported
+        key = hashlib.sha256(f"{cpu_name()} {torch.__version__}".encode()).hexdigest()[:12]
+        os.environ[CACHE_DIR] = str(Path(outputs, "compiled", key))
     for layer in next((getattr(model, name) for name in LAYERS if hasattr(model, name)), [model]):
         layer.compile(dynamic=False)
+
+
+def _is_torchs_default(folder: Path) -> bool:
+    return folder.parent == Path(gettempdir()) and folder.name.startswith("torchinductor_")
 
 
 def as_compiled(on: bool) -> AbstractContextManager:

@@ -126,9 +126,10 @@ def compiled(tmp_path_factory):
 
 @pytest.mark.slow
 def test_one_compiled_layer_serves_all_layers_and_every_lambda_and_eta(compiled):
-    _, (first, second) = compiled
+    folder, (first, second) = compiled
     assert first["graphs"] == second["graphs"] == 1
     assert first["misses"] > 0 and second["misses"] == 0 and second["hits"] == first["misses"]
+    assert list(folder.glob("compiled/*/fxgraph")), "kept where all runs look"
 
 
 @pytest.mark.slow
