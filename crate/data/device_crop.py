@@ -21,7 +21,7 @@ from crate.data.crop import RandomHorizontalFlip, RandomResizedCrop, is_plain
 from crate.data.memory import empty
 
 MOST = 4  # times the pixels of the resized image: the most that is handed over of one
-CHUNK_PX = 2**24  # pixels that are resized at a time: 0.3 GB of floats and indices
+CHUNK_PX = 2**22  # pixels that are resized at a time, in 0.2 GB of floats and indices
 
 
 class Cut(NamedTuple):

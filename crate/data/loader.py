@@ -22,7 +22,7 @@ from crate.data.batches import Batches, Key
 from crate.data.cache.place import folder_of_caches
 from crate.data.collate import Batch, collate
 from crate.data.folder import Folder
-from crate.data.seeds import kept_generators, mixed_seed, seed_generators
+from crate.data.seeds import kept_generators, mixed_seeds, seed_generators
 
 IDLE = -100  # label of an image that counts for nothing; cross_entropy's own
 
@@ -70,7 +70,7 @@ def notes(splits: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(note for whole in wholes for note in getattr(whole, "notes", [])))
 
 
-class Prepared(Dataset[tuple[Any, int]]):
+class Prepared(Dataset[Batch]):
     """Images prepared for the model; each training image draws from its own seed.
 
     An evaluation image has the key (epoch, index) of epoch -1 and `seed` None; an idle one has
@@ -83,23 +83,25 @@ class Prepared(Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, key: Key) -> tuple[Any, int]:
-        epoch, index = key
-        idle, index = (True, ~index) if index < 0 else (False, index)
-        if self.seed is not None:
-            seed_generators(mixed_seed(self.seed, epoch, index))
-        image, label = self.images[index]
-        return self.transform(image), IDLE if idle else int(label)
-
     def __getitems__(self, keys: list[Key]) -> Batch | UserError:
         """Returns a whole batch; what is said in a UserError is returned, for `_batches` to raise.
 
         Raised from a worker it would come with a traceback.
         """
         try:
-            return collate((self[key] for key in keys), len(keys))
+            return collate(self._items(keys), len(keys))
         except UserError as error:
             return error
+
+    def _items(self, keys: list[Key]) -> Iterator[tuple[Any, int]]:
+        epochs = [epoch for epoch, _ in keys]
+        indices = [~index if index < 0 else index for _, index in keys]
+        seeds = None if self.seed is None else mixed_seeds(self.seed, epochs, indices)
+        for number, index in enumerate(indices):
+            if seeds is not None:
+                seed_generators(seeds[number])
+            image, label = self.images[index]
+            yield self.transform(image), IDLE if keys[number][1] < 0 else int(label)
 
 
 def train_batches(

@@ -18,6 +18,7 @@ from crate.data.digits import Digits
 from crate.data.fashion_mnist import FashionMNIST
 from crate.data.folder import Folder
 from crate.data.loader import eval_batches, train_batches
+from crate.data.seeds import mixed_seeds
 
 DATA = DigitsConfig(img_size=16, in_chans=1, num_classes=10)
 
@@ -80,6 +81,19 @@ def test_draws_differ_between_epochs_images_and_seeds():
     draws = torch.cat(batches(0, 14, workers=0))[:, 1:]
     assert len({tuple(row.tolist()) for row in draws}) == 100
     assert not torch.equal(torch.cat(batches(0, 14, workers=0, seed=1))[:, 1:], draws)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1, 2**32, 2**61])
+def test_the_seeds_of_a_batch_are_those_of_its_images_from_numpys_seed_sequence(seed):
+    draw = random.Random(seed)
+    epochs = [draw.getrandbits(bits) for bits in range(1, 34)]  # the last may need two words
+    indices = [draw.getrandbits(20) for _ in epochs]
+    expected = [
+        int(np.random.SeedSequence(each).generate_state(1, np.uint64)[0]) >> 1
+        for each in zip([seed] * len(epochs), epochs, indices, strict=True)
+    ]
+    assert mixed_seeds(seed, epochs, indices) == expected
+    assert mixed_seeds(seed, epochs[:31], indices[:31]) == expected[:31]
 
 
 def test_loading_leaves_the_models_generators_alone():
