@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import product
+from pathlib import Path
 
 # Two test processes share two cores; this has to be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,7 @@ from omegaconf import DictConfig
 
 from crate.config import schema
 from crate.config.commandline import CONF
+from crate.data.published import DEBIAN_FASHION, missing
 from tests import made
 
 schema.register()
@@ -28,6 +30,14 @@ def composed():
             return compose("config", overrides=list(overrides))
 
     return compose_with
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> Path:
+    """The folder of Debian's package dataset-fashion-mnist."""
+    if missing("fashion_mnist", DEBIAN_FASHION) and "REQUIRE_PACKAGES" not in os.environ:
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    return DEBIAN_FASHION
 
 
 @pytest.fixture(scope="session")

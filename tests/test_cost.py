@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import timm.layers.config
@@ -49,7 +48,6 @@ VARIANTS = [
     "model=vit_tiny model.num_heads=1 model.embed_dim=20 model.depth=1",
 ]
 CASES = [*(f"model={model} {shape}" for model in MODELS for shape in SHAPES.values()), *VARIANTS]
-DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 @pytest.fixture(autouse=True)
@@ -159,9 +157,8 @@ def test_digits_are_as_many_as_told(composed, fraction):
     assert facts.num_images(data) == lengths(data)
 
 
-@pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="dataset-fashion-mnist is not installed")
-def test_fashion_mnist_are_as_many_as_told(composed):
-    data = prepare(composed("data=fashion_mnist", f"data.root={DEBIAN_FASHION}")).data
+def test_fashion_mnist_are_as_many_as_told(composed, fashion_mnist):
+    data = prepare(composed("data=fashion_mnist", f"data.root={fashion_mnist}")).data
     assert facts.num_images(data) == lengths(data)
 
 

@@ -4,12 +4,14 @@
         unreadable.json   the numbers of the files that cannot be read
         owner-<n>.json    who decodes them; see crate/ownership.py
 
-The fingerprint is of every file's name, size and date, so that a changed file is decoded anew, and
-of PIL's version, which may read more than another.
+The fingerprint is of every file's name, size and date of change, so that after any change all are
+decoded anew, and of PIL's version, which may read more than another. What the disk refused to give
+is left out too, and nothing is kept then: it may be readable the next time.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +37,7 @@ def unreadable(paths: list[str], place: Path | None) -> tuple[list[int], bool]:
     time wait for it. With `place` None nothing is kept.
     """
     if place is None:
-        return _decode_all(paths), False
+        return _decode_all(paths)[0], False
     folder = place / f"checked-{_fingerprint(paths)}"
     file = folder / "unreadable.json"
     if known := read_json(file):
@@ -44,22 +46,27 @@ def unreadable(paths: list[str], place: Path | None) -> tuple[list[int], bool]:
     with held(folder, what, fix="CRATE_CACHE=FOLDER or data.cache=FOLDER"):
         if known := read_json(file):
             return known["unreadable"], True
-        found = _decode_all(paths)
-        write_json(file, {"num_images": len(paths), "unreadable": found})
+        found, is_lasting = _decode_all(paths)
+        if is_lasting:
+            write_json(file, {"num_images": len(paths), "unreadable": found})
     return found, False
 
 
-def _decode_all(paths: list[str]) -> list[int]:
+def _decode_all(paths: list[str]) -> tuple[list[int], bool]:
+    """Returns the indices of the unreadable, and whether they will be so until a file changes."""
     with ThreadPoolExecutor(provenance.cores()) as pool:  # PIL decodes without the lock
-        return [index for index, whole in enumerate(pool.map(_is_readable, paths)) if not whole]
+        failures = enumerate(pool.map(_failure, paths))
+        found = {index: failure for index, failure in failures if failure is not None}
+    numbers = {getattr(failure, "errno", None) for failure in found.values()}  # None: a decoder's
+    return list(found), numbers <= {None, errno.ENOENT}
 
 
-def _is_readable(path: str) -> bool:
+def _failure(path: str) -> BaseException | None:
     try:
         read_pixels(path)
-    except UserError:
-        return False
-    return True
+    except UserError as error:
+        return error.__cause__
+    return None
 
 
 def _fingerprint(paths: list[str]) -> str:
@@ -74,4 +81,4 @@ def _state(path: str) -> tuple[int, ...]:
         state = os.stat(path)
     except OSError:  # a link to nowhere is unreadable too
         return ()
-    return state.st_size, state.st_mtime_ns
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import time
@@ -92,6 +93,21 @@ def test_of_processes_that_start_at_once_one_decodes(tree, tmp_path, decoded, mo
     for process in processes:
         process.join()
     assert sorted(decoded) == [f"{number}.jpg" for number in range(6)]
+
+
+def test_what_the_disk_refused_is_left_out_and_tried_again(tree, tmp_path, decoded, monkeypatch):
+    read = unreadable.read_pixels
+
+    def refused(path):
+        if path.endswith("0.jpg"):
+            raise UserError("cannot be read") from OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unreadable, "read_pixels", refused)
+        assert len(checked(tree, tmp_path)) == 4
+    assert len(checked(tree, tmp_path)) == 5
+    assert len(decoded) == 5 + 6 and len(checked(tree, tmp_path)) == 5 and len(decoded) == 11
 
 
 def test_a_torn_list_is_made_anew(tree, tmp_path, decoded):

@@ -57,7 +57,7 @@ class Odd(torch.nn.Module):
 def cluster(tmp_path_factory):
     """Slurm of two nodes, with accounting, and arrays of at most three jobs."""
     missing = slurm_cluster.missing(accounting=True)
-    if missing and "REQUIRE_SLURM" not in os.environ:
+    if missing and "REQUIRE_PACKAGES" not in os.environ:
         pytest.skip(f"no Slurm here: {', '.join(missing)} missing")
     folder = tmp_path_factory.mktemp("slurm")
     cluster = slurm_cluster.Cluster(folder / "cluster", accounting=True, max_array=3)
