@@ -30,8 +30,9 @@ class AttentionMap(nn.Module):
 
     def forward(self, projection: Tensor) -> Tensor:
         """(B, K, N, p) -> (B, K, N, N)."""
-        scores = projection @ projection.transpose(-2, -1)  # (B, K, N, N)
-        return self.attn_drop((scores / self.head_dim**0.5).softmax(dim=-1))
+        scaled = projection * self.head_dim**-0.5  # N p products, where scaling scores takes N N
+        scores = scaled @ projection.transpose(-2, -1)  # (B, K, N, N)
+        return self.attn_drop(scores.softmax(dim=-1))
 
 
 class MSSA(nn.Module):
