@@ -2,7 +2,7 @@
 
 Every map is computed explicitly, ISTA spends three products, nothing is compiled or fused.
 
-B images, N tokens, d embed_dim.
+B images, N tokens, d embed_dim, K heads, p head_dim.
 """
 
 from __future__ import annotations
@@ -33,13 +33,21 @@ class ThreeProducts(nn.Module):
         return F.relu(tokens + update)
 
 
+class ScaledScores(nn.Module):
+    """softmax(w w^T / sqrt(p)) of projections w: (B, K, N, p) -> (B, K, N, N)."""
+
+    def forward(self, projection: Tensor) -> Tensor:
+        scores = projection @ projection.transpose(-1, -2)
+        return (scores * projection.shape[-1] ** -0.5).softmax(dim=-1)
+
+
 def textbook(model: CRATE) -> CRATE:
     """Returns a model of the same weights under the same names, in the textbook's operations."""
     model = copy.deepcopy(model)
     for layer in model.layers:
         ista = layer.ista
         layer.ista = ThreeProducts(ista.dictionary, ista.step_size, ista.sparsity)
-        layer.mssa.fused_attn = False
+        layer.mssa.fused_attn, layer.mssa.attn = False, ScaledScores()
     return model
 
 
