@@ -146,23 +146,25 @@ def _training(way: Way, device: Any) -> tuple[Callable[[], Any], float]:
 
     from crate.bench.textbook import textbook, training_step
     from crate.cost import cost
+    from crate.data.transforms import Normalize
     from crate.train import setup
     from crate.train.distributed import Ranks
     from crate.train.step import backward, update
 
     config = configuration(way)
     ranks = Ranks.detect()
-    built = setup.build(config, {}, ranks)
-    share = way.batch_size // ranks.size
     height, width = setup.pair(config.data.img_size)
-    images = torch.randint(0, 256, (share, 3, height, width), dtype=torch.uint8, device=device)
-    labels = torch.randint(0, 1000, (share,), device=device)
+    share = (way.batch_size // ranks.size, 3, height, width)
+    images = torch.randint(0, 256, share, dtype=torch.uint8, device=device)
+    labels = torch.randint(0, config.data.num_classes, share[:1], device=device)
     flops = 3 * way.batch_size * cost(config).forward_flops
     if way.form == "textbook":
+        model = textbook(setup.build_model(config, device))
         options = config.optimizer.lr, config.optimizer.weight_decay, config.train.label_smoothing
-        step = training_step(textbook(built.model), way.precision, *options)
-        floats = built.normalize(images)
-        return lambda: step(floats, labels), flops
+        theirs = training_step(model, way.precision, *options)
+        floats = Normalize(config.data.mean, config.data.std).to(device)(images)
+        return lambda: theirs(floats, labels), flops
+    built = setup.build(config, {}, ranks)
     forward = ranks.wrap(built.model)
 
     def ours() -> None:

@@ -22,6 +22,7 @@ from crate.data.seeds import mixed_seed
 from crate.train.compile import compile_layers, decide
 from crate.train.device import (
     SINGLE,
+    keep_freed_memory,
     loss_scaler,
     resolve_device,
     resolve_precision,
@@ -76,6 +77,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
     device = resolve_device(config.device, ranks)
     precision = decided.get("precision") or resolve_precision(config.precision, device)
     set_deterministic(config.deterministic)
+    keep_freed_memory(device)
     torch.manual_seed(config.seed)
     model = build_model(config, device)
     if config.train.recompute:
