@@ -47,5 +47,5 @@ def test_the_cache_is_faster_than_the_authors_way_and_shared():
         assert found[name] > 3  # about 9 and 20; a busy machine may spoil a round
     memory = values["memory"]
     assert memory["cache_mb"] > 10
-    # all that they looked at, counted once; each alone would have it three times
-    assert memory["pss_after_mb"] - memory["pss_before_mb"] < 1.2 * memory["cache_mb"]
+    # all that they looked at counts once; each alone would have it three times
+    assert memory["pss_after_mb"] - memory["pss_before_mb"] < 2 * memory["cache_mb"]
