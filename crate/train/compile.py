@@ -22,11 +22,11 @@ from crate.config.schema import Config
 from crate.cost import cost
 from crate.provenance import cores, cpu_name
 
-# A layer takes a minute or two to compile on a small machine, and saves a tenth of each step there.
+# Compiling took 40 s on two cores and saves a tenth of each step there: this is twice what it costs.
 PAYS_FROM_S = 900.0
 # Floating-point operations a second of a training step, for an estimate: measured for bf16 on cores
 # that compute in it (docs/results/speed.md); a GPU's is a guess on the safe side.
-FLOPS_PER_CORE, FLOPS_PER_GPU = 1.5e11, 2e14
+FLOPS_PER_CORE, FLOPS_PER_GPU = 1.2e11, 2e14
 CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
 LAYERS = ("layers", "blocks")  # where CRATE and timm's transformers keep them
 
