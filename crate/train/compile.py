@@ -22,7 +22,7 @@ from crate.config.schema import Config
 from crate.cost import cost
 from crate.provenance import cores, cpu_name
 
-# Compiling took 40 s on two cores and saves a tenth of each step there: this is twice what it costs.
+# Compiling took 40 s on two cores and saves a tenth of each step there: this saves twice that.
 PAYS_FROM_S = 900.0
 # Floating-point operations a second of a training step, for an estimate: measured for bf16 on cores
 # that compute in it (docs/results/speed.md); a GPU's is a guess on the safe side.
