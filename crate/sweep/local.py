@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -101,8 +102,9 @@ class Slot:
                     env={**os.environ, **self._environment},
                     start_new_session=True,
                 )
-        self.process.stdin.write(f"{signature}\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # dead already, as reading its answer tells
+            self.process.stdin.write(f"{signature}\n")
+            self.process.stdin.flush()
 
     def read(self) -> None:
         """Takes the worker's answer, or its end; the slot is free then."""
@@ -113,7 +115,8 @@ class Slot:
     def end(self) -> None:
         """Lets the worker go, once it has ended its run."""
         if self.process is not None:
-            self.process.stdin.close()
+            with suppress(BrokenPipeError):  # of what could not be written
+                self.process.stdin.close()
             self.process.stdout.close()
             self.process.wait()
             self.process = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from crate.runfolder import read_json
+from crate.sweep import local
 from crate.sweep.local import environments
 from crate.sweep.options import Local
 from tests.launching import TINY, launch, start
@@ -72,6 +75,20 @@ def test_a_worker_that_cannot_start_fails_its_runs_and_says_where(tmp_path):
     assert set(states(tmp_path, "seed").values()) == {"failed"}
     assert "nonexistent" in ask(tmp_path, "logs", "seed", "seed=0").stdout
     assert launch(*words).returncode == 0
+
+
+def test_a_worker_that_is_dead_before_it_is_asked_frees_its_slot(tmp_path, monkeypatch):
+    def ended(*arguments, **options):
+        process = subprocess.Popen(*arguments, **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=ended, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(local.sys, "executable", "false")
+    slot = local.Slot(SimpleNamespace(path=tmp_path, jobs=tmp_path), {})
+    slot.begin("0123456789ab", tmp_path)
+    slot.read()
+    assert slot.signature is None and slot.process is None
 
 
 def test_a_run_that_dies_takes_nobody_along(odd, tmp_path):
