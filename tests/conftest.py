@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from itertools import product
 from pathlib import Path
 
 # Two test processes share two cores; this has to be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A suite started in the background inherits an ignored Ctrl-C, and so would what it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hydra import compose, initialize_config_dir
