@@ -204,9 +204,11 @@ def test_two_launches_at_once_train_nothing_twice(cluster, tmp_path):
     both = [start(*words, f"seed={seeds}", **cluster.environment) for seeds in ("0,1,2", "1,2,3")]
     done = [process.finish() for process in both]
     assert [each.returncode for each in done] == [0, 0], done
-    counts = [each.stdout.splitlines()[0] for each in done]
+    counts = [next(s for s in each.stdout.splitlines() if " to run" in s) for each in done]
     assert sum(int(line.partition(" to run")[0].split()[-1]) for line in counts) == 4, counts
     assert any("2 at work already" in line for line in counts), counts
+    waited = "waiting for another command that works at the sweeps of"
+    assert sum(waited in each.stdout for each in done) <= 1
     assert [status(run)["attempts"] for run in runs(tmp_path)] == [1, 1, 1, 1]
     again = launch(
         "-m", *ONE, f"outputs={tmp_path}", "model.sparsity=0.1,0.5", *SLURM, **cluster.environment
