@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from crate.provenance import redact
+from crate.secrets import redact
 
 logger = logging.getLogger("crate")
 WIDE = 200  # columns of a table that goes to a file or a pipe

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import netrc
 import os
 import platform
 import socket
 import subprocess
 import sys
 from contextlib import suppress
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from crate.config.check import CHECKOUT
+from crate.secrets import redact
 
 PACKAGES = ("torch", "torchvision", "timm", "lion-pytorch", "numpy", "scikit-learn", "hydra-core")
 SNAPSHOT_FILE = ".snapshot.json"  # marks a copy of the code; see crate/sweep/snapshot.py
@@ -38,11 +37,11 @@ def fingerprint() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """Returns revision, uncommitted changes, fingerprint, versions and machine."""
+    """Return revision, uncommitted changes, fingerprint, versions and machine, without secrets."""
     return {
-        **revision(),
+        **redact(revision()),
         "fingerprint": fingerprint(),
-        "command": sys.argv,
+        "command": redact(sys.argv),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "host": socket.gethostname(),
@@ -87,31 +86,6 @@ def git(folder: Path, *arguments: str) -> bytes | None:
         return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def redact(value: Any) -> Any:
-    """Returns a text, or nested lists and dicts of texts, with `<NAME>` for each secret in it."""
-    if isinstance(value, str):
-        for name, secret in _secrets():
-            value = value.replace(secret, f"<{name}>")
-        return value
-    if isinstance(value, dict):
-        return {key: redact(entry) for key, entry in value.items()}
-    return [redact(entry) for entry in value] if isinstance(value, list) else value
-
-
-@cache
-def _secrets() -> list[tuple[str, str]]:
-    """Returns the secrets of the environment and of ~/.netrc by name; paths are none."""
-    found = [
-        (name, value)
-        for name, value in os.environ.items()
-        if any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD"))
-    ]
-    with suppress(OSError, netrc.NetrcParseError):
-        hosts = netrc.netrc(os.environ.get("NETRC")).hosts
-        found += [(f"netrc {host}", password) for host, (_, _, password) in hosts.items()]
-    return [(name, value) for name, value in found if len(value) >= 8 and not Path(value).exists()]
 
 
 def _version(name: str) -> str | None:

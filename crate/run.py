@@ -25,6 +25,7 @@ from crate.data import facts
 from crate.ownership import Ownership
 from crate.progress import logger, say_in_file, say_on_console
 from crate.runfolder import RunFolder, find, read_json, require_writable
+from crate.secrets import leaking_names, redact
 from crate.tracking import Jsonl, Tracker, Trackers
 from crate.train.distributed import Ranks
 from crate.train.preempt import Signals
@@ -56,7 +57,8 @@ def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None
     config = prepare(cfg)
     if config.name is not None:
         raise UserError("name= is for a sweep", "tracker.name=... with tracker=wandb, for a run")
-    words, identity = label(config, choices, provenance.redact(overrides)), signature_of(config)
+    words = label(config, redact(choices), redact(overrides))
+    identity = signature_of(config)
     if (path := find(config.outputs, identity)) is not None:
         RunFolder(path).cancelled.unlink(missing_ok=True)  # typing it takes that back
     return train(config, identity, words, overrides, ranks)
@@ -79,7 +81,7 @@ def train(
 
 def prepare(cfg: DictConfig) -> Config:
     """Returns a composed configuration completed from the data, checked and typed."""
-    return check.typed(cfg, facts.complete(cfg))
+    return check.typed(cfg, facts.complete(cfg) + leaking_names(cfg))
 
 
 def signature_of(config: Config) -> str:

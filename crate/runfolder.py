@@ -32,17 +32,20 @@ from typing import IO, Any
 import yaml
 
 from crate.config.errors import UserError
-from crate.provenance import redact
+from crate.secrets import redact
 
 logger = logging.getLogger("crate")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file that takes the name `path` only once it is complete and on disk."""
+def whole_file(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """Open a file that takes the name `path` only once it is complete and on disk.
+
+    `mode` holds its permissions, before the process's umask.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -51,10 +54,10 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Writes JSON values as a whole file, without the secrets that slipped into them."""
-    with whole_file(path) as file:
-        file.write((json.dumps(redact(values), indent=2) + "\n").encode())
+def write_json(path: Path, values: Any, mode: int = 0o666) -> None:
+    """Write JSON values as a whole file; the caller redacts what is only for reading."""
+    with whole_file(path, mode) as file:
+        file.write((json.dumps(values, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -133,12 +136,13 @@ class RunFolder:
         return read_json(self.path / "status.json")
 
     def update_status(self, **values: Any) -> None:
-        """Changes some of the status and renews its heartbeat.
+        """Change some of the status, without secrets in its texts, and renew its heartbeat.
 
         What a full disk refuses is written with the next change.
         """
+        texts = {key: redact(values[key]) for key in ("reason", "traceback") if key in values}
         with self._status_lock:
-            self._unwritten |= values
+            self._unwritten |= values | texts
             try:
                 status = self.status | self._unwritten | {"heartbeat": time.time()}
                 write_json(self.path / "status.json", status)

@@ -15,8 +15,8 @@ from crate.config.commandline import explain
 from crate.config.errors import UserError, raise_all
 from crate.config.label import Choices, label
 from crate.config.schema import Config, Wandb
-from crate.provenance import redact
 from crate.run import prepare, signature_of
+from crate.secrets import redact
 
 MOST_EXPLAINED = 20  # points whose mistakes are told; explaining one composes several times
 
@@ -74,7 +74,7 @@ def _frozen(overrides: list[str], unvaried: set[str], config: Config, choices: C
         }
     if isinstance(config.tracker, Wandb):
         config.tracker.swept = config.tracker.swept or swept
-    words = label(config, choices, redact(overrides))
+    words = label(config, redact(choices), redact(overrides))
     return Point(overrides, swept, config, signature_of(config), words)
 
 

@@ -14,6 +14,7 @@ from crate.config.errors import UserError
 from crate.ownership import Busy
 from crate.progress import say_on_console
 from crate.runfolder import RunFolder, find, read_json, write_json
+from crate.secrets import file_mode, redact
 from crate.sweep.folder import SweepFolder
 from crate.sweep.freeze import Point
 from crate.sweep.modules import Modules
@@ -32,13 +33,12 @@ def write_point(sweep: SweepFolder, point: Point, modules: Modules) -> None:
     values = {
         "signature": point.signature,
         "label": point.label,
-        "overrides": point.overrides,
-        "swept": point.swept,
+        **redact({"overrides": point.overrides, "swept": point.swept}),
         "config": config,
         "folder": os.getcwd(),
         "modules": asdict(modules),
     }
-    write_json(sweep.point_file(point.signature), values)
+    write_json(sweep.point_file(point.signature), values, file_mode(config))
 
 
 class Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from crate.config.errors import UserError, raise_all
 from crate.config.schema import Wandb
 from crate.progress import say_on_console
 from crate.runfolder import RunFolder, require_writable, runs_by_signature
+from crate.secrets import leaks
 from crate.sweep import local, slurm, snapshot
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.freeze import Point, freeze
@@ -69,7 +70,9 @@ def launch(
     with the mistakes of all points, before any has started.
     """
     say_on_console(True)
-    raise_all(rule_errors(options, "hydra.launcher."))
+    typed = {f"hydra.launcher.{key}": value for key, value in asdict(options).items()}
+    del typed["hydra.launcher._target_"]
+    raise_all(rule_errors(options, "hydra.launcher.") + leaks(typed))
     _require_own_sweeper(master)
     if isinstance(options, Slurm) and not options.plan:
         slurm.require_slurm()

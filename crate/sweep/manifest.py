@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from crate import provenance
 from crate.config.label import known_keys
+from crate.secrets import redact
 from crate.sweep.freeze import Point, fixed_overrides, parse
 from crate.sweep.options import Launcher
 
@@ -48,11 +49,12 @@ def next_manifest(
     known = dict(old.get("points", {}))
     for key, point in points.items():
         attempts = known.get(key, {}).get("attempts", [])
-        known[key] = {"overrides": point.overrides, "swept": point.swept, "attempts": attempts}
+        asked = redact({"overrides": point.overrides, "swept": point.swept})
+        known[key] = asked | {"attempts": attempts}
     return {
         "name": name,
-        "fixed": fixed,
-        **{key: stated.get(key, old.get(key)) for key in STATED},
+        "fixed": redact(fixed),
+        **redact({key: stated.get(key, old.get(key)) for key in STATED}),
         "launches": list(old.get("launches", [])),
         "points": known,
     }
@@ -64,7 +66,7 @@ def launch_entry(options: Launcher, counts: dict[str, int]) -> dict[str, Any]:
         "time": time.time(),
         "launcher": type(options).__name__.lower(),
         "options": asdict(options),
-        "command": provenance.redact(sys.argv),
+        "command": redact(sys.argv),
         "fingerprint": provenance.fingerprint(),
         "counts": counts,
     }

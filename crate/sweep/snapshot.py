@@ -29,6 +29,7 @@ from typing import NamedTuple
 from crate import provenance
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
+from crate.secrets import redact
 from crate.sweep.code_files import code_files, real
 
 MAX_MB = 50  # 1e6 bytes
@@ -61,7 +62,7 @@ def take(outputs: Path, excluded: Sequence[Path] = (), checkout: Path = CHECKOUT
     except OSError as error:
         given = f"cannot read {error.filename}: {error.strerror}"
         raise UserError(given, "code that can be copied, or that git ignores") from error
-    origin = provenance.redact(provenance.revision(checkout))
+    origin = redact(provenance.revision(checkout))
     snapshot = store / _hash(copies, origin)
     try:
         _remove_leftovers(store)

@@ -19,8 +19,8 @@ import time
 from typing import Any
 
 from crate.config.check import CHECKOUT
-from crate.provenance import redact
 from crate.runfolder import RunFolder
+from crate.secrets import redact
 from crate.tracking.base import Tracker
 
 logger = logging.getLogger("crate")

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 
 from crate.config.errors import UserError, shorten
 from crate.runfolder import whole_file
+from crate.secrets import file_mode
 
 logger = logging.getLogger("crate")
 
@@ -33,8 +34,8 @@ class CheckpointError(UserError):
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Writes tensors and plain values as a whole file."""
-    with whole_file(path) as file:
+    """Write tensors and plain values as a whole file, private where its configuration is secret."""
+    with whole_file(path, file_mode(values.get("config"))) as file:
         torch.save(values, file)
 
 

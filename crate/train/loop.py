@@ -16,8 +16,8 @@ from crate.config.errors import UserError
 from crate.config.schema import Config
 from crate.data.ahead import on_device
 from crate.data.loader import eval_batches, train_batches
-from crate.provenance import redact
 from crate.runfolder import RunFolder
+from crate.secrets import redact
 from crate.tracking import Tracker
 from crate.train.checkpoint import Checkpoints, read
 from crate.train.distributed import until_error
@@ -65,9 +65,12 @@ def train(
     if (file := ranks.first(checkpoints.newest)) is not None:
         state.load_state_dict(read(file))
         logger.info("going on at step %d of %d", state.step, setup.total_steps)
-    resolved = redact(asdict(config))  # as it is stored and tracked
+    resolved = asdict(config)  # as a checkpoint stores it, to be restored and run
+    tracked_by = {"_target_": config.tracker._target_}  # restored, but its values are never used
+    resolved["tracker"] = redact(resolved["tracker"]) | tracked_by
+    shown = redact(resolved)
     record = (
-        Record(resolved, setup, state, folder, signature, tracker) if ranks.is_first else Silence()
+        Record(shown, setup, state, folder, signature, tracker) if ranks.is_first else Silence()
     )
     errors: list[UserError] = []  # of this rank's data
     images_and_labels = train_batches(
