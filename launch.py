@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from crate.config import commandline, schema
+from crate.config import commandline, schema, typed_paths
 from crate.config.errors import UserError
 from crate.sweep import files as sweep_files
 from crate.train.distributed import SaidByFirst
@@ -47,6 +48,8 @@ if __name__ == "__main__":
         print(commandline.HELP.read_text(), end="")
         sys.exit()
     try:
+        arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
+        sys.argv[1:] = arguments  # which Hydra reads, and which records and jobs repeat
         commandline.check_flags(arguments)
         commandline.check_launcher(arguments)
         commandline.add_config_dir_to_path(arguments)

@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from crate.config import check, schema
 from crate.config.errors import UserError
+from crate.paths import absolute
 
 SHARED = ("img_size", "in_chans", "num_classes")  # what a model takes over from its data
 
@@ -22,7 +23,7 @@ def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str,
     """
     if cfg.checkpoint is None:
         check.typed(cfg)  # says that a checkpoint is needed
-    path = check.CHECKOUT / Path(cfg.checkpoint).expanduser()
+    path = absolute(cfg.checkpoint)
     if not path.is_file():
         allowed = "a .pt, .pth or .safetensors file"
         raise UserError(f"there is no checkpoint {path}", allowed, "checkpoint=FILE")

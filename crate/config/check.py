@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,8 +12,8 @@ from crate.config.cross import cross_field_errors
 from crate.config.errors import UserError, close, nearest, raise_all, shorten
 from crate.config.schema import ON_OFF, Config
 from crate.config.target import own_target_errors
-
-CHECKOUT = Path(__file__).resolve().parents[2]
+from crate.paths import CHECKOUT as CHECKOUT
+from crate.paths import absolute
 
 
 def typed(cfg: DictConfig, found: list[UserError] | None = None) -> Config:
@@ -92,15 +91,15 @@ def _value_errors(node: Any, at: str = "") -> list[UserError]:
 
 
 def _complete(node: Any) -> None:
-    """Makes every path absolute, relative ones from the checkout, and YAML's truths words again."""
+    """Make paths absolute, relative ones from the checkout, and turn YAML's booleans into words."""
     for entry in fields(node):
         value = getattr(node, entry.name)
         if is_dataclass(value):
             _complete(value)
         elif "on" in (entry.metadata.get("choices") or ()):
             setattr(node, entry.name, ON_OFF.get(str(value).lower(), value))
-        elif entry.metadata.get("path") and value is not None:
-            setattr(node, entry.name, str(CHECKOUT / Path(value).expanduser()))
+        elif entry.metadata.get("path") and value not in (None, "", *entry.metadata["words"]):
+            setattr(node, entry.name, str(absolute(value)))
 
 
 def rule_errors(node: Any, at: str = "") -> list[UserError]:
@@ -121,6 +120,8 @@ def _broken_rule(name: str, value: Any, rules: Any) -> list[UserError]:
     if choices and value not in choices:
         ranked = nearest(str(value), choices)
         return [UserError(f"{name}={value} is unknown", ", ".join(ranked), f"{name}={ranked[0]}")]
+    if rules.get("path") and value == "":
+        return [UserError(f"{name}= names no path", "a file or a folder", f"{name}=PATH")]
     if rules.get("size"):
         pair = value if isinstance(value, list) else [value]
         if not all(type(side) is int and side > 0 for side in pair) or len(pair) not in (1, 2):

@@ -12,12 +12,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.config.schema import Data, Downloadable, Folder
 from crate.data import layout, published
 from crate.data.cache.place import complete_cache
 from crate.data.layout import SPLITS, class_names
+from crate.paths import absolute
 
 HOW_TO_GET = {
     "imagenet100": "its Kaggle download, unpacked as it is (train.X1 to train.X4, val.X, "
@@ -33,10 +33,12 @@ def complete(cfg: DictConfig) -> list[UserError]:
     `data.download=false`: it is downloaded when the run starts.
     """
     complete_cache(cfg.data)
+    if "root" in cfg.data and cfg.data.root == "":  # `data.root=$VARIABLE` of an unset variable
+        cfg.data.num_classes = cfg.data.num_classes or 1  # so that other checks can go on
+        return []
     kind = OmegaConf.get_type(cfg.data)
     if kind in published.NAMES and issubclass(kind, Downloadable):
-        root = cfg.data.root or str(published.place(published.NAMES[kind]))
-        cfg.data.root = str(CHECKOUT / Path(root).expanduser())
+        cfg.data.root = str(absolute(cfg.data.root or published.place(published.NAMES[kind])))
         name = published.NAMES[kind]
         error = published.absence(name, Path(cfg.data.root), cfg.data.download)
         return [] if error is None else [error]
@@ -49,7 +51,7 @@ def _complete_folder(cfg: DictConfig) -> list[UserError]:
         cfg.data.root = "???"
         cfg.data.num_classes = cfg.data.num_classes or 1  # so that other checks can go on
         return []
-    root = CHECKOUT / Path(cfg.data.root or published.place(name)).expanduser()
+    root = absolute(cfg.data.root or published.place(name))
     cfg.data.root = str(root)
     how_to_get = HOW_TO_GET.get(name, "").format(root=root) or None
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError, shorten
 from crate.config.schema import (
     CIFAR10,
@@ -20,6 +19,7 @@ from crate.config.schema import (
     Folder,
     Pets,
 )
+from crate.paths import absolute
 
 NAMES: dict[type, str] = {
     Digits: "digits",
@@ -68,7 +68,7 @@ def place(name: str) -> Path:
     That is CRATE_DATA/<name> where this variable is set, else data/<name> below the checkout.
     Fashion-MNIST is taken from Debian's package where it is not there and that is installed.
     """
-    folder = CHECKOUT / Path(os.environ.get("CRATE_DATA") or "data").expanduser() / name
+    folder = absolute(os.environ.get("CRATE_DATA") or "data") / name
     if name == "fashion_mnist" and missing(name, folder) and not missing(name, DEBIAN_FASHION):
         return DEBIAN_FASHION
     return folder

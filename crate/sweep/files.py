@@ -9,9 +9,10 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError, nearest, shorten
 from crate.config.schema import Sweep
+from crate.config.typed_paths import make_sweep_absolute
+from crate.paths import CHECKOUT
 
 
 def sweep_files(config_dirs: list[Path]) -> dict[str, Path]:
@@ -25,10 +26,10 @@ def sweep_files(config_dirs: list[Path]) -> dict[str, Path]:
 def register(config_dirs: list[Path]) -> None:
     """Makes every sweep file an option of the group `sweep`, which runs all of its points."""
     for name, file in sweep_files(config_dirs).items():
-        node = {
-            "hydra": {"mode": "MULTIRUN"},
-            "sweep": read(file),
-        }
+        sweep = read(file)
+        if (folder := file.parent.parent) in config_dirs:
+            make_sweep_absolute(sweep, folder)
+        node = {"hydra": {"mode": "MULTIRUN"}, "sweep": sweep}
         store = ConfigStore.instance()
         store.store(group="sweep", name=name, node=OmegaConf.create(node), package="_global_")
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from crate import provenance
 from crate.config.label import known_keys
+from crate.paths import CHECKOUT
 from crate.secrets import redact
 from crate.sweep.freeze import Point, fixed_overrides, parse
 from crate.sweep.options import Launcher
@@ -31,10 +32,15 @@ def sweep_name(points: list[Point], master: DictConfig) -> str:
 
 
 def identity_of_fixed(point: Point, master: DictConfig) -> list[str]:
-    """Returns what was typed for all points, as far as it can change their results."""
+    """Return what was typed for all points, as far as it can change their results.
+
+    A path below the checkout counts as typed there, so that the sweep is the same from any folder.
+    """
     known = {*GROUPS, "init_from", *known_keys(point.config)}
-    typed = fixed_overrides(master)
-    return sorted(text for text in typed if parse(text).key_or_group in known)
+    typed = [text for text in fixed_overrides(master) if parse(text).key_or_group in known]
+    paths = [text for text in typed if parse(text).key_or_group == "init_from"]
+    others = [text for text in typed if text not in paths]
+    return sorted(others + [text.replace(f"{CHECKOUT}/", "", 1) for text in paths])
 
 
 def next_manifest(

@@ -59,6 +59,8 @@ class Data(Target):
         "decoded images on disk: on, a folder, off; auto: on where data.cache_px asks and it fits",
         identity=False,
         argument=False,
+        path=True,
+        words=("auto", "on", "off"),
     )
     cache_px: int | None = option(
         None,

@@ -25,12 +25,13 @@ def option(
     length: int | None = None,
     size: bool = False,
     path: bool = False,
+    words: tuple[str, ...] = (),
 ) -> Any:
     """Returns a dataclass field with its documentation and its rules in the metadata.
 
     `argument=False` keeps a field of a node with a `_target_` from being passed to the target;
     `size=True` admits a positive int or a pair (height, width); `length` is that of a list;
-    `path=True` is found from the checkout when relative.
+    `path=True` is found from the checkout when relative, or is one of `words`.
     """
     metadata = dict(locals())
     default = metadata.pop("default")

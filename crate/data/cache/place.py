@@ -19,8 +19,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from crate.config.check import CHECKOUT
 from crate.config.schema import ON_OFF, evaluation_px
+from crate.paths import absolute
 
 WORDS = ("auto", "on", "off")
 
@@ -32,8 +32,8 @@ def complete_cache(data: DictConfig) -> None:
     """
     try:
         text = str(data.cache)
-        text = ON_OFF.get(text.lower(), text)
-        data.cache = text if text in WORDS else str(CHECKOUT / Path(text).expanduser())
+        word = ON_OFF.get(text.lower(), text.lower())
+        data.cache = word if word in WORDS else str(absolute(text))
         if data.cache not in ("auto", "off") and data.cache_px is None:
             data.cache_px = evaluation_px(data)
     except (OmegaConfBaseException, ArithmeticError, TypeError, ValueError):
@@ -44,4 +44,4 @@ def folder_of_caches(cache: str, outputs: str) -> Path:
     """Returns the folder that holds the caches of a run."""
     if cache not in WORDS:
         return Path(cache)
-    return CHECKOUT / Path(os.environ.get("CRATE_CACHE") or Path(outputs, "cache")).expanduser()
+    return absolute(os.environ.get("CRATE_CACHE") or Path(outputs, "cache"))
