@@ -20,8 +20,13 @@ from crate.config.schema import (
     Wandb,
     pair,
 )
-
-MAX_TOKENS = 4096
+from crate.config.tokens import (
+    MAX_TOKENS,
+    divides,
+    nearest_multiple,
+    num_tokens,
+    patch_sizes,
+)
 
 
 def cross_field_errors(config: Config) -> list[UserError]:
@@ -77,21 +82,18 @@ def _task_errors(config: Config) -> list[UserError]:
 
 
 def _token_errors(model: Transformer) -> list[UserError]:
-    (height, width), (rows, columns) = pair(model.img_size), pair(model.patch_size)
-    if height % rows or width % columns:
-        fits = [
-            side for side in range(1, min(height, width) + 1) if not (height % side or width % side)
-        ]
-        best = min(fits, key=lambda side: abs(side - rows))
-        return [
-            UserError(
-                f"model.patch_size={model.patch_size} does not divide "
-                f"model.img_size={model.img_size}",
-                "patch sizes " + ", ".join(map(str, fits[:12])),
-                f"model.patch_size={best}",
-            )
-        ]
-    tokens = (height // rows) * (width // columns) + 1
+    image, patch = pair(model.img_size), pair(model.patch_size)
+    if not divides(patch, image):
+        given = f"model.patch_size={model.patch_size} does not divide model.img_size"
+        given += f"={model.img_size}"
+        fits = patch_sizes(image, patch[0], model.allow_long)
+        if not fits:
+            sides = list(map(nearest_multiple, image, patch))
+            size = sides[0] if len(set(sides)) == 1 else f"[{sides[0]},{sides[1]}]"
+            return [UserError(given, "a size that patches divide", f"data.img_size={size}")]
+        sizes = ", ".join(map(str, sorted(fits)[:12]))
+        return [UserError(given, f"patch sizes {sizes}", f"model.patch_size={fits[0]}")]
+    tokens = num_tokens(patch, image)
     if tokens > MAX_TOKENS and not model.allow_long:
         return [
             UserError(

@@ -5,6 +5,7 @@ Imports no torch, so that a launch can check and identify data at once.
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from crate.config import suggestions
 from crate.config.errors import UserError
 from crate.config.schema import Data, Downloadable, Folder
 from crate.data import layout, published
@@ -27,15 +29,21 @@ HOW_TO_GET = {
 
 
 def complete(cfg: DictConfig) -> list[UserError]:
-    """Fills `cfg.data.root` and `num_classes` where they follow from the set or its files.
+    """Fill `cfg.data.root` and `num_classes` from the set or its files, and fit its suggestions.
 
-    Returns what is missing or wrong. A set that torchvision may download is missing only where
+    Return what is missing or wrong. A set that torchvision may download is missing only where
     `data.download=false`: it is downloaded when the run starts.
     """
     complete_cache(cfg.data)
     if "root" in cfg.data and cfg.data.root == "":  # `data.root=$VARIABLE` of an unset variable
         cfg.data.num_classes = cfg.data.num_classes or 1  # so that other checks can go on
         return []
+    errors = _complete_root(cfg)
+    suggestions.fit(cfg, lambda most: None if errors else _num_training_images(cfg.data, most))
+    return errors
+
+
+def _complete_root(cfg: DictConfig) -> list[UserError]:
     kind = OmegaConf.get_type(cfg.data)
     if kind in published.NAMES and issubclass(kind, Downloadable):
         cfg.data.root = str(absolute(cfg.data.root or published.place(published.NAMES[kind])))
@@ -121,6 +129,22 @@ def _count(folder: Path) -> tuple[int, int]:
         files += len(names)
         size += sum(os.stat(os.path.join(parent, name)).st_size for name in names)
     return files, size
+
+
+def _num_training_images(data: DictConfig, most: int) -> int | None:
+    """Return the images of a folder of one's own that a run trains on, counted up to `most`.
+
+    None for published sets, whose batch is chosen for them, and for a user's own class.
+    """
+    if OmegaConf.get_type(data) is not Folder or data._target_ != Folder._target_ or data.published:
+        return None
+    whole = _count_up_to(Path(data.root), math.ceil(most / (1 - data.val_fraction)) + 1)
+    return whole - round(data.val_fraction * whole)
+
+
+@cache
+def _count_up_to(root: Path, at_most: int) -> int:
+    return layout.count_images(root, "train", at_most)
 
 
 @cache

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from crate.config.errors import UserError, shorten
@@ -77,12 +78,11 @@ def image_files(folders: list[Path], name: str) -> Iterator[tuple[str, bool]]:
                     yield os.path.join(parent, each), each.lower().endswith(SUFFIXES)
 
 
-def count_images(root: Path, split: str) -> int:
-    """Returns the number of images of a split; no file is opened."""
+def count_images(root: Path, split: str, at_most: int | None = None) -> int:
+    """Return the number of images of a split, counted up to `at_most`; no file is opened."""
     folders = split_folders(root, split)
-    return sum(
-        is_image for name in classes_of(folders) for _, is_image in image_files(folders, name)
-    )
+    files = (each for name in classes_of(folders) for each in image_files(folders, name))
+    return sum(1 for _ in islice((path for path, is_image in files if is_image), at_most))
 
 
 def labels(root: Path) -> dict[str, str]:

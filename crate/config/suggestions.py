@@ -1,0 +1,105 @@
+"""Fits what a data set suggests to what was chosen, so that a suggestion never causes an error.
+
+Only values that worked badly or not at all are changed: the signature of a configuration depends
+on the values that a run trains with. Each change is reported in one line.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from crate.config.schema import pair
+from crate.config.tokens import divides, num_tokens, patch_sizes
+
+logger = logging.getLogger("crate")
+
+WARMUP_SHARE = 0.1  # of the epochs, where the suggested warm-up is longer than training
+FEWEST_STEPS = 4  # an epoch: with fewer, a suggested batch is too large for the data set
+ENOUGH_STEPS = 8  # an epoch, which a smaller batch has to give
+SMALLEST_BATCH = 8
+
+
+CountImages = Callable[[int], int | None]
+
+
+def fit(cfg: DictConfig, count_images: CountImages) -> None:
+    """Fit the suggestions of `cfg.data` that something in `cfg` uses.
+
+    `count_images(most)` returns the number of training images, counted up to `most`; None keeps the
+    batch. What cannot be fitted because other values are wrong is left to the checks.
+    """
+    fits = {"patch_size": _fit_patch_size}
+    if cfg.task == "train":
+        fits |= {"warmup_epochs": _fit_warmup, "batch_size": _fit_batch_size}
+    for name, rule in fits.items():
+        try:
+            keys = list(_users(OmegaConf.to_container(cfg), f"${{data.suggested.{name}}}"))
+            suggested = cfg.data.suggested[name]
+            change = rule(cfg, suggested, count_images) if keys else None
+            if change is not None:
+                value, reason = change
+                cfg.data.suggested[name] = value
+                old, new = (f"{v:g}" if isinstance(v, float) else v for v in (suggested, value))
+                _say(f"{', '.join(keys)}={new}: the suggested {old} {reason}")
+        except (OmegaConfBaseException, ArithmeticError, TypeError, ValueError):
+            continue
+
+
+def _users(node: Any, interpolation: str, at: str = "") -> Iterator[str]:
+    """Yield the dotted keys whose value is an interpolation."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _users(value, interpolation, f"{at}{key}.")
+        elif value == interpolation:
+            yield f"{at}{key}"
+
+
+def _fit_patch_size(cfg: DictConfig, suggested: Any, _: Any) -> tuple[Any, str] | None:
+    """Return the nearest patch size that suits the image, where the suggested one does not."""
+    if OmegaConf.is_config(suggested):
+        suggested = OmegaConf.to_container(suggested)
+    image, patch = pair(cfg.data.img_size), pair(suggested)
+    allow_long = bool(OmegaConf.select(cfg, "model.allow_long"))
+    fitting = patch_sizes(image, suggested, allow_long)
+    if not fitting or suggested == fitting[0]:
+        return None
+    if divides(patch, image):
+        reason = f"gives {num_tokens(patch, image):,} tokens"
+    else:
+        reason = f"does not divide data.img_size={cfg.data.img_size}"
+    return fitting[0], reason
+
+
+def _fit_warmup(cfg: DictConfig, suggested: float, _: Any) -> tuple[float, str] | None:
+    """Return a share of the epochs where the suggested warm-up is longer than training."""
+    epochs = cfg.train.epochs
+    if suggested <= epochs:
+        return None
+    return epochs * WARMUP_SHARE, f"is more than train.epochs={epochs}"
+
+
+def _fit_batch_size(
+    cfg: DictConfig, suggested: int, count_images: CountImages
+) -> tuple[int, str] | None:
+    """Return a smaller batch where the suggested one gives next to no steps an epoch."""
+    num_images = count_images(FEWEST_STEPS * suggested)
+    if not num_images or (steps := math.ceil(num_images / suggested)) >= FEWEST_STEPS:
+        return None
+    least, batch = max(SMALLEST_BATCH, cfg.train.accumulation_steps), suggested
+    while batch // 2 >= least and math.ceil(num_images / batch) < ENOUGH_STEPS:
+        batch //= 2
+    reason = f"gives {steps} step(s) an epoch of {num_images} images"
+    return None if batch == suggested else (batch, reason)
+
+
+@cache
+def _say(line: str) -> None:
+    """Log a line once a process, however many points of a sweep it is true of."""
+    logger.info(line)
