@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict
 from typing import Any
 
 from crate import provenance
-from crate.config.schema import Config
+from crate.config.schema import Config, dump
 from crate.config.signature import shape
 from crate.runfolder import RunFolder
 
@@ -22,7 +21,7 @@ def begin(
 
     `built` is what trains it, a Setup.
     """
-    folder.freeze(asdict(config), overrides)
+    folder.freeze(dump(config), overrides)
     folder.update_meta(**provenance.describe(), auto=built.auto, ranks=built.ranks.size)
     folder.update_status(
         state="running",

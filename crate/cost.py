@@ -38,7 +38,7 @@ def cost(config: Config) -> Cost:
     """
     model = config.model
     formula = {CRATE: _crate, ViT: _vit}.get(type(model))
-    if formula is None or model._target_ != type(model)._target_ or config.task != "train":
+    if formula is None or model.is_own or config.task != "train":
         return UNKNOWN
     parameters, products = formula(model)
     forward_flops = 2.0 * products

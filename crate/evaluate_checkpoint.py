@@ -9,8 +9,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from crate.config import check
+from crate.config.errors import UserError, shorten
 from crate.config.schema import Config
 from crate.data import facts
+from crate.data.label_names import label_names
 from crate.stored_config import stored
 from crate.train.distributed import Ranks
 
@@ -25,8 +27,31 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> 
     """
     cfg, values, path = stored(cfg, overrides)
     config = check.typed(cfg, facts.complete(cfg))
+    _require_same_classes(config, values)
     with ranks.joined(config.device):
         return _evaluate(config, values, path, ranks)["val/top1"]
+
+
+def _require_same_classes(config: Config, values: dict[str, Any]) -> None:
+    """Raise UserError if a run's checkpoint was trained on another number of classes."""
+    if not isinstance(values.get("config"), dict):
+        return
+    trained, given = values["config"]["data"]["num_classes"], config.data.num_classes
+    if trained != given:
+        raise UserError(
+            f"the checkpoint was trained on {trained} classes, and the data has {given}",
+            "data of the same classes",
+            f"data=imagefolder data.root=FOLDER, with a folder for each of the {trained} classes",
+        )
+
+
+def _warn_of_other_names(images: Any, config: Config, values: dict[str, Any]) -> None:
+    """Warn if the classes have other names than those that the checkpoint was trained on."""
+    names, trained = label_names(images, config.data.num_classes), values.get("label_names")
+    pairs = zip(trained or (), names or (), strict=False)
+    others = [f"{name} (trained on {old})" for old, name in pairs if name != old]
+    if others:
+        logger.warning("classes have other names: %s", shorten(others, 5))
 
 
 def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) -> dict[str, float]:
@@ -45,6 +70,7 @@ def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) 
     models = ranks.each(lambda: _models(config, values, path, device))
     outputs = config.outputs if Path(config.outputs).is_dir() else None
     images = ranks.each(lambda: load_split(config.data, "val", outputs))
+    _warn_of_other_names(images, config, values)
     images = ranks.each(lambda: from_cache(images, config.data, config.outputs))
     for note in notes({"val": images}):
         logger.info(note)

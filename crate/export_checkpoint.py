@@ -78,7 +78,7 @@ def export_checkpoint(cfg: DictConfig, overrides: list[str]) -> Path:
 def _architecture(config: Config) -> tuple[str, dict[str, Any]]:
     """Returns timm's name of the configured model, and the arguments that make it."""
     model = config.model
-    if type(model) in SIZES and model._target_ == type(model)._target_:
+    if type(model) in SIZES and not model.is_own:
         arguments = {key: each for key, each in vars(model).items() if key not in NOT_ARGUMENTS}
         known = SIZES[type(model)]
         size = (model.embed_dim, model.depth, model.num_heads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from crate.config import check, schema
 from crate.config.errors import UserError
+from crate.config.own import is_own
 from crate.paths import absolute
 
+logger = logging.getLogger("crate")
+
 SHARED = ("img_size", "in_chans", "num_classes")  # what a model takes over from its data
+PREPARATION = ("img_size", "in_chans", "mean", "std", "crop_pct")  # how a model sees an image
 
 
 def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str, Any], Path]:
@@ -36,22 +42,47 @@ def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str,
 
 
 def _with_typed(stored: dict[str, Any], cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """Returns the configuration stored in a checkpoint, changed by what was typed."""
+    """Return the configuration stored in a checkpoint, changed by what was typed.
+
+    Where another data set is typed, its images are prepared as the checkpoint's were.
+    """
     try:
         tree = schema.restore(stored)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"the checkpoint's configuration is of another version: {reason}") from None
-    for key in SHARED:
-        if key in tree.model and stored["model"][key] == stored["data"][key]:
-            tree.model[key] = f"${{data.{key}}}"
-    for override in overrides:
-        key = override.lstrip("+").partition("=")[0]
-        if key == "experiment":
-            raise UserError(
-                "experiment= is for training; a checkpoint brings its own configuration",
-                "single groups and keys",
-                f"task={cfg.task} checkpoint=FILE",
-            )
-        OmegaConf.update(tree, key, OmegaConf.select(cfg, key), force_add=True)
+    typed = [override.lstrip("+").partition("=")[0] for override in overrides]
+    if "experiment" in typed:
+        raise UserError(
+            "experiment= is for training; a checkpoint brings its own configuration",
+            "single groups and keys",
+            f"task={cfg.task} checkpoint=FILE",
+        )
+    _follow_data(tree.model, stored)
+    for group in [key for key in typed if key in schema.SCHEMAS]:
+        tree[group] = cfg._get_node(group)  # its schema may be another
+    if "data" in typed:
+        for key in PREPARATION:
+            tree.data[key] = stored["data"][key]
+        logger.info("images are prepared as those that the checkpoint was trained on")
+    for key in [key for key in typed if key not in schema.SCHEMAS]:
+        OmegaConf.update(tree, _stored_key(tree, key), OmegaConf.select(cfg, key), force_add=True)
     return tree
+
+
+def _follow_data(model: DictConfig, stored: dict[str, Any]) -> None:
+    """Make the image facts of a stored model follow the data again, so that both can change."""
+    for node in (model, model.kwargs):
+        for key in SHARED:
+            if key in node and node[key] == stored["data"][key]:
+                node[key] = f"${{data.{key}}}"
+
+
+def _stored_key(tree: DictConfig, key: str) -> str:
+    """Return where a configuration stores a key: an own target's arguments are in `kwargs`."""
+    group, _, name = key.partition(".")
+    if group in schema.SCHEMAS and is_own(tree[group]):
+        names = [entry.name for entry in fields(OmegaConf.get_type(tree[group]))]
+        if name.partition(".")[0] not in names:
+            return f"{group}.kwargs.{name}"
+    return key

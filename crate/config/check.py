@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from crate.config.cross import cross_field_errors
 from crate.config.errors import UserError, close, nearest, raise_all, shorten
+from crate.config.own import is_own, own_arguments
 from crate.config.schema import ON_OFF, Config
 from crate.config.target import own_target_errors
 from crate.paths import CHECKOUT as CHECKOUT
@@ -24,6 +26,8 @@ def typed(cfg: DictConfig, found: list[UserError] | None = None) -> Config:
     arguments that a user's own target does not take; `found` adds what the caller knows already.
     """
     errors = list(found or []) + _key_errors(cfg) + _value_errors(cfg)
+    raise_all(errors)
+    cfg, errors = own_arguments(cfg)
     raise_all(errors)
     try:
         config = OmegaConf.to_object(cfg)
@@ -43,8 +47,11 @@ def _key_errors(node: DictConfig, at: str = "") -> list[UserError]:
         return []
     errors, names = [], [entry.name for entry in fields(schema)]
     for key in node:
+        if key not in names and is_own(node):
+            continue  # an argument of the user's own target
         if key not in names:
-            errors.append(unknown_key(f"{at}{key}", names, at))
+            moved = key_elsewhere(node._get_root(), f"{at}{key}")
+            errors.append(moved or unknown_key(f"{at}{key}", names, at))
         elif OmegaConf.is_dict(child := node._get_node(key)) and not child._is_interpolation():
             errors += _key_errors(child, f"{at}{key}.")
     for name in names:
@@ -55,8 +62,29 @@ def _key_errors(node: DictConfig, at: str = "") -> list[UserError]:
     return errors
 
 
+def key_elsewhere(cfg: DictConfig, key: str) -> UserError | None:
+    """Return the error for a key whose last name is elsewhere in the tree: lr, optimizer.lr."""
+    last = key.split(".")[-1]
+    elsewhere = [path for path in _paths(cfg) if path.split(".")[-1] == last and path != key]
+    if not elsewhere:
+        return None
+    return UserError(
+        f"there is no key {key}; did you mean {elsewhere[0]}?",
+        shorten(elsewhere),
+        f"{elsewhere[0]}=VALUE",
+    )
+
+
+def _paths(node: DictConfig, at: str = "") -> Iterator[str]:
+    for key in node:
+        child = node._get_node(key)
+        yield f"{at}{key}"
+        if OmegaConf.is_dict(child):
+            yield from _paths(child, f"{at}{key}.")
+
+
 def unknown_key(key: str, names: list[str], at: str) -> UserError:
-    """Returns the error for a key that a node of the tree does not have, nearest names first."""
+    """Return the error for a key that a node of the tree does not have, nearest names first."""
     names, last = [name for name in names if not name.startswith("_")], key[len(at) :]
     slip = close(last, names)
     guess = f"; did you mean {at}{slip[0]}?" if slip else ""

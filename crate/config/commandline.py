@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from crate.config.check import CHECKOUT, unknown_key
+from crate.config.check import CHECKOUT, key_elsewhere, unknown_key
 from crate.config.errors import UserError, UserErrors, nearest, shorten
 
 CONF = CHECKOUT / "conf"
@@ -196,27 +196,12 @@ def _misfit(cfg: DictConfig, key: str, values: list[Any], groups: list[str]) -> 
 
 
 def _unknown(cfg: DictConfig, key: str, names: list[str], at: str, groups: list[str]) -> UserError:
-    """Suggests the same name elsewhere in the tree first (`lr` -> `optimizer.lr`)."""
-    last = key.split(".")[-1]
-    elsewhere = [path for path in _paths(cfg) if path.split(".")[-1] == last and path != key]
-    if elsewhere:
-        return UserError(
-            f"there is no key {key}; did you mean {elsewhere[0]}?",
-            shorten(elsewhere),
-            f"{elsewhere[0]}=VALUE",
-        )
+    if (error := key_elsewhere(cfg, key)) is not None:
+        return error
     if not at:
         names = list(dict.fromkeys([*(g for g in groups if "/" not in g), *names]))
     part = key[len(at) :].split(".")[0]
     return unknown_key(f"{at}{part}", names, at)
-
-
-def _paths(node: DictConfig, at: str = "") -> Iterator[str]:
-    for key in node:
-        child = node._get_node(key)
-        yield f"{at}{key}"
-        if OmegaConf.is_dict(child):
-            yield from _paths(child, f"{at}{key}.")
 
 
 def _kind(cfg: DictConfig, parents: list[str], name: str) -> str | None:

@@ -27,8 +27,12 @@ def label(config: Config, choices: Choices, overrides: list[str]) -> str:
 
 
 def known_keys(config: Config) -> set[str]:
-    """Returns the dotted keys of a configuration that belong to its identity."""
-    return _flat(identity(config))
+    """Return the dotted keys of a configuration that belong to its identity.
+
+    An argument of a user's own target counts as model.KEY and as model.kwargs.KEY.
+    """
+    names = _flat(identity(config))
+    return names | {name.replace(".kwargs.", ".", 1) for name in names}
 
 
 def _flat(values: dict[str, Any], at: str = "") -> set[str]:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from crate.config.errors import UserError, nearest, shorten
+from crate.config.errors import UserError, close, nearest, shorten
+from crate.config.parameters import VARIADIC, full_signature
 from crate.config.schema import (
     Augment,
     Config,
@@ -21,10 +22,10 @@ from crate.config.schema import (
     pair,
 )
 
-# What the platform passes to a user's own target beside `kwargs`, as (positional, named).
+# What the platform passes to a target beside the node's fields and kwargs: (positional, named).
 _PASSED: dict[type, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Model: ((), ()),
-    Optimizer: (("groups",), ("lr",)),
+    Optimizer: (("parameter_groups",), ()),
     Data: ((), ("split",)),
     Schedule: ((), ("total_steps", "steps_per_epoch")),
     Augment: ((), ("img_size",)),
@@ -33,22 +34,33 @@ _PASSED: dict[type, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def call(node: Target, *args: Any, **extra: Any) -> Any:
-    """Returns `node._target_` called with `args`, the node's fields, its `kwargs` and `extra`.
+    """Return `node._target_` called with `args`, the node's arguments and `extra`.
 
-    Raises UserError when the target cannot be imported, or refuses its arguments.
+    Raise UserError when the target cannot be imported, or refuses its arguments.
     """
     target = locate(node._target_)
-    arguments = {}
-    for entry in fields(node):
-        if entry.name not in ("_target_", "kwargs") and entry.metadata.get("argument", True):
-            value = getattr(node, entry.name)
-            arguments[entry.name] = tuple(value) if isinstance(value, list) else value
     try:
-        return target(*args, **{**arguments, **node.kwargs, **extra})
+        return target(*args, **{**arguments(node), **extra})
     except UserError:
         raise
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise UserError(f"{node._target_}: {error}") from error
+
+
+def arguments(node: Target) -> dict[str, Any]:
+    """Return what a node passes to its target by name: fields of its schema, then its kwargs."""
+    values = {name: getattr(node, name) for name in _argument_names(node)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    } | node.kwargs
+
+
+def _argument_names(node: Target) -> list[str]:
+    return [
+        entry.name
+        for entry in fields(node)
+        if entry.name not in ("_target_", "kwargs") and entry.metadata.get("argument", True)
+    ]
 
 
 def locate(name: str) -> Callable[..., Any]:
@@ -70,22 +82,19 @@ def locate(name: str) -> Callable[..., Any]:
     return found
 
 
-def is_own(node: Target) -> bool:
-    """Tells whether a node is a user's own: typed by a base class, not by a built-in option."""
-    return type(node) in _PASSED
-
-
 def own_target_errors(config: Config) -> list[UserError]:
-    """Checks each of the user's own targets against its signature; built-in ones are not loaded."""
+    """Check each of the user's own targets against its signature; built-in ones are not loaded."""
     errors = []
     for entry in fields(config):
         node = getattr(config, entry.name)
-        if isinstance(node, Target) and is_own(node):
-            found = _signature_errors(entry.name, node)
-            if isinstance(node, Model) and not found:
-                found = _refusal(node, config.data)
-            errors += found
-        elif isinstance(node, Target) and node.kwargs and not is_own(node):
+        if not isinstance(node, Target):
+            continue
+        if node.is_own:
+            wrong = _clashes(entry.name, node) or _signature_errors(entry.name, node)
+            if isinstance(node, Model) and not wrong:
+                wrong = _refusal(node, config.data)
+            errors += wrong
+        elif node.kwargs:
             errors.append(
                 UserError(
                     f"{entry.name}.kwargs is for a _target_ of your own",
@@ -96,38 +105,73 @@ def own_target_errors(config: Config) -> list[UserError]:
     return errors
 
 
+def _clashes(group: str, node: Target) -> list[UserError]:
+    """Return an error for each of the kwargs that the target gets from elsewhere already."""
+    from_fields, from_platform = _argument_names(node), _passed(node)[1]
+    errors = []
+    for name in node.kwargs:
+        if name in from_fields:
+            given = f"{group}.kwargs.{name} is given by {group}.{name} already"
+            errors.append(UserError(given, "one of them", f"{group}.{name}=VALUE"))
+        elif name in from_platform:
+            given = f"{group}.kwargs.{name}: the platform passes {name} to {node._target_}"
+            errors.append(UserError(given, f"{group}.kwargs without {name}"))
+    return errors
+
+
+def _passed(node: Target) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return next(passed for base, passed in _PASSED.items() if isinstance(node, base))
+
+
 def _signature_errors(group: str, node: Target) -> list[UserError]:
     try:
-        target = locate(node._target_)
-        signature = inspect.signature(target)
+        signature = full_signature(locate(node._target_))
     except UserError as error:
         return [error]
     except ValueError:  # some built-in callables have none to check against
         return []
-    positional, named = _PASSED[type(node)]
-    passed = {name: None for name in named} | node.kwargs
+    positional, named = _passed(node)
+    given = arguments(node) | dict.fromkeys(named)
     try:
-        signature.bind(*positional, **passed)
+        signature.bind(*positional, **given)
     except TypeError as error:
-        names = [name for name in signature.parameters if name not in named][len(positional) :]
+        names = [
+            name
+            for name, parameter in list(signature.parameters.items())[len(positional) :]
+            if name not in named and parameter.kind not in VARIADIC
+        ]
+        refused = [name for name in given if name not in names and name not in named]
         return [
             UserError(
-                f"{group}: {node._target_} does not take these kwargs: {error}",
-                shorten(names) or "no arguments",
-                f"{group}.kwargs in your YAML file",
+                f"{group}: {node._target_} does not take these arguments: {error}",
+                shorten([*nearest(refused[0], names)] if refused else names) or "no arguments",
+                _how_to_mend(group, node, refused, names),
             )
         ]
     return []
 
 
+def _how_to_mend(group: str, node: Target, refused: list[str], names: list[str]) -> str:
+    from_schema = [name for name in refused if name in _argument_names(node)]
+    if from_schema:
+        schema = type(node).__name__
+        return (
+            f"{', '.join(from_schema)} as parameters of {node._target_}, to which the schema "
+            f"{schema} passes them; or a YAML file without `defaults`, so without that schema"
+        )
+    slips = close(refused[0], names) if refused else []
+    name = slips[0] if slips else "NAME"
+    return f"{group}.{name}=VALUE, or kwargs: {{{name}: VALUE}} in your YAML file"
+
+
 def _refusal(node: Model, data: Data) -> list[UserError]:
-    """What a model's function says of its kwargs and the data in a `check` of its own, if any."""
+    """Return what a model's function says of its arguments and the data in its `check`, if any."""
     target = locate(node._target_)
     check = getattr(target, "check", None) if inspect.isfunction(target) else None
     try:
         if check is not None:
             image_shape = (data.in_chans, *pair(data.img_size))
-            check(image_shape, data.num_classes, **node.kwargs)
+            check(image_shape, data.num_classes, **arguments(node))
     except ValueError as error:
         return [UserError(str(error))]
     return []

@@ -14,6 +14,8 @@ class Digits:
     The split is stratified and fixed: 1,437 images to train, 360 to evaluate.
     """
 
+    classes = tuple("0123456789")
+
     def __init__(self, split: str) -> None:
         digits = load_digits()
         images = torch.from_numpy(digits.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)

@@ -26,6 +26,7 @@ class _CIFAR:
         kind = getattr(datasets, self.name.upper())
         ensure(self.name, Path(root), download, lambda folder: kind(folder, download=True))
         self.images = _read(self.name, root, lambda: kind(root, train=split == "train"))
+        self.classes = self.images.classes
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,6 +55,7 @@ class Flowers(ImageFiles):
         ensure("flowers", Path(root), download, lambda folder: kind(folder, download=True))
         found = _read("flowers", root, lambda: kind(root, split=theirs))
         self.paths, self.labels = found._image_files, found._labels
+        self.classes = getattr(found, "classes", None)  # not in every version of torchvision
 
 
 class Pets(ImageFiles):
@@ -64,6 +66,7 @@ class Pets(ImageFiles):
         ensure("pets", Path(root), download, lambda folder: kind(folder, download=True))
         found = _read("pets", root, lambda: kind(root, split=theirs))
         self.paths, self.labels = found._images, found._labels
+        self.classes = found.classes
 
 
 def _read(name: str, root: str, build: Any) -> Any:

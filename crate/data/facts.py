@@ -108,7 +108,7 @@ def num_images(data: Data) -> dict[str, int] | None:
     process, with the unreadable images that `data.on_corrupt=skip` leaves out. None where only
     building the data tells: a user's own.
     """
-    if data._target_ != type(data)._target_:  # a class of one's own
+    if data.is_own:
         return None
     name = published.name_of(data)
     if name in published.NUM_IMAGES:

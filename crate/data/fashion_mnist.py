@@ -14,10 +14,16 @@ from crate.data.download import ensure
 from crate.data.published import IDX_FILES, idx_file
 
 UINT8 = 0x08
+CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 
 
 class FashionMNIST:
     """Images (1, 28, 28), uint8, and labels of one split; "val" is the published test split."""
+
+    classes = CLASSES
 
     def __init__(self, split: str, root: str, download: bool = True) -> None:
         if any(idx_file(Path(root), name) is None for name in IDX_FILES[split]):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crate.config.errors import UserError
+from crate.config.schema import dump, restore
 from crate.ownership import Busy
 from crate.progress import say_on_console
 from crate.runfolder import RunFolder, find, read_json, write_json
@@ -29,7 +30,7 @@ def write_point(sweep: SweepFolder, point: Point, modules: Modules) -> None:
     What only a launch may decide is decided: a job that comes back after a preemption must not set
     its own work aside.
     """
-    config = asdict(point.config) | {"rerun": False, "resume": "auto", "other_code": "accept"}
+    config = dump(point.config) | {"rerun": False, "resume": "auto", "other_code": "accept"}
     values = {
         "signature": point.signature,
         "label": point.label,
@@ -86,7 +87,6 @@ class Job:
 def _train(values: dict[str, Any], ranks: Ranks) -> float | None:
     from omegaconf import OmegaConf
 
-    from crate.config.schema import restore
     from crate.run import signature_of, train
 
     Modules(**values["modules"]).find()

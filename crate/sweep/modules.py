@@ -13,7 +13,7 @@ from typing import Any
 from crate.config.check import CHECKOUT
 from crate.config.commandline import config_dirs
 from crate.config.schema import Config, Target
-from crate.config.target import is_own, locate
+from crate.config.target import locate
 
 logger = logging.getLogger("crate")
 
@@ -40,7 +40,7 @@ class Modules:
             node._target_
             for config in configs
             for entry in fields(config)
-            if isinstance(node := getattr(config, entry.name), Target) and is_own(node)
+            if isinstance(node := getattr(config, entry.name), Target) and node.is_own
         }
         files = {file for target in targets if (file := _file_outside(target)) is not None}
         return cls(paths, {str(file): _hash(file) for file in sorted(files)})

@@ -6,14 +6,13 @@ import copy
 import logging
 import math
 import time
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from crate.config.errors import UserError
-from crate.config.schema import Config
+from crate.config.schema import Config, dump
 from crate.data.ahead import on_device
 from crate.data.loader import eval_batches, train_batches
 from crate.runfolder import RunFolder
@@ -65,7 +64,7 @@ def train(
     if (file := ranks.first(checkpoints.newest)) is not None:
         state.load_state_dict(read(file))
         logger.info("going on at step %d of %d", state.step, setup.total_steps)
-    resolved = asdict(config)  # as a checkpoint stores it, to be restored and run
+    resolved = dump(config)  # as a checkpoint stores it, to be restored and run
     tracked_by = {"_target_": config.tracker._target_}  # restored, but its values are never used
     resolved["tracker"] = redact(resolved["tracker"]) | tracked_by
     shown = redact(resolved)
@@ -122,7 +121,8 @@ def train(
             if state.is_done or stop or save:
                 signals.save = False  # before saving: another may come meanwhile
                 _require_finite(state)
-                values = state.state_dict() | {"config": resolved}
+                described = {"config": resolved, "label_names": setup.label_names}
+                values = state.state_dict() | described
                 saved = ranks.first(partial(checkpoints.save, state.step, values))
                 if not saved and (state.is_done or stop):
                     raise UserError(
@@ -231,6 +231,7 @@ def _weights(
         "model": state.setup.model.state_dict(),
         **({} if ema is None else {"ema": ema.module.state_dict()}),
         "config": resolved,
+        "label_names": state.setup.label_names,
         "step": state.step,
         "metrics": metrics,
     }

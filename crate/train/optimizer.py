@@ -17,9 +17,9 @@ FUSED = (Adam, AdamW)  # torch's, which then update a weight in one pass over it
 def build_optimizer(config: Optimizer, model: nn.Module, decay_all: bool) -> optim.Optimizer:
     """Returns the configured optimizer; each group remembers its peak rate as `initial_lr`."""
     groups, extra = parameter_groups(model, config.weight_decay, decay_all), {}
-    if type(config) is Lion and config._target_ == Lion._target_:
+    if type(config) is Lion and not config.is_own:
         config = replace(config, _target_=OURS)
-    if type(config) in FUSED and config._target_ == type(config)._target_:
+    if type(config) in FUSED and not config.is_own:
         extra["fused"] = True
     optimizer = call(config, groups, **extra)
     for group in optimizer.param_groups:

@@ -16,6 +16,7 @@ from crate.config.target import call
 from crate.data import transforms
 from crate.data.batches import batch_length, steps_per_epoch
 from crate.data.cache.choice import with_cache
+from crate.data.label_names import label_names
 from crate.data.loader import load_splits, notes, num_workers
 from crate.data.mixing import Mixing, mixing
 from crate.data.seeds import mixed_seed
@@ -39,7 +40,8 @@ class Setup:
     """Everything that the loop calls.
 
     `auto` is what was decided here and holds for every resume; `compiled` says in words whether the
-    layers are, and why; `notes` say what was loaded, replaced and left out.
+    layers are, and why; `notes` say what was loaded, replaced and left out; `label_names` are the
+    names of the classes, None if the data set has none.
     """
 
     ranks: Ranks
@@ -53,6 +55,7 @@ class Setup:
     normalize: nn.Module
     mixing: Mixing | None
     splits: dict[str, Any]
+    label_names: list[str] | None
     auto: dict[str, str]
     compiled: str
     notes: list[str]
@@ -109,6 +112,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
         normalize=transforms.Normalize(data.mean, data.std).to(device),
         mixing=mixing(config.augment, data.num_classes, config.seed),
         splits=splits,
+        label_names=label_names(loaded["train"], data.num_classes),
         auto={
             "device": str(device),
             "precision": precision,

@@ -4,12 +4,15 @@ Every field says what it is (`help`), whether it can change a run's result and s
 run's identity (`identity`), the value at which it counts as absent from that identity
 (`neutral`), and what it may be. YAML files under `conf/` hold only what differs from here.
 
-A node with a `_target_` is built by calling that target with the node's own fields and `kwargs`.
-A user's own node is typed by the base class, so it has `_target_`, `kwargs` and the base's fields.
+A node with a `_target_` is built by calling that target with the node's fields and `kwargs`.
+A user's own node has another `_target_` than its schema. The schema is the group's base class, or
+one of those below, whose fields the target then takes too. Keys that the schema lacks are further
+arguments: `crate.config.check` moves them into `kwargs`.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -44,29 +47,83 @@ SCHEMAS: dict[str, tuple[type, ...]] = {
 }
 
 
-def register() -> None:
-    """Puts the root schema and the typed nodes into Hydra's store.
+BASES: dict[str, type] = {
+    "model": Model,
+    "optimizer": Optimizer,
+    "data": Data,
+    "schedule": Schedule,
+    "augment": Augment,
+    "tracker": Tracker,
+}
 
-    A YAML file takes its type with `defaults: [/schema/model/CRATE@_here_, _self_]`.
+
+def register() -> None:
+    """Put the root schema and the typed nodes into Hydra's store.
+
+    A YAML file takes its type with `defaults: [/schema/model/CRATE@_here_, _self_]`. The nodes
+    admit further keys, which the check accepts for a user's own target alone.
     """
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    for group, nodes in SCHEMAS.items():
-        for node in nodes:
-            store.store(group=f"schema/{group}", name=node.__name__, node=node)
+    store.store(name="schema", node=_root())
+    for group, kinds in SCHEMAS.items():
+        for kind in kinds:
+            store.store(group=f"schema/{group}", name=kind.__name__, node=_open(kind))
+
+
+def dump(config: Config) -> dict[str, Any]:
+    """Return a configuration as plain values, of which `restore` makes the same typed tree.
+
+    The schema of a node is stored where its `_target_` does not tell it.
+    """
+    values = asdict(config)
+    schemas = {group: type(getattr(config, group)) for group in SCHEMAS}
+    untold = {
+        group: schema.__name__
+        for group, schema in schemas.items()
+        if schema is not _by_target(group, values[group])
+    }
+    return values | ({"schemas": untold} if untold else {})
 
 
 def restore(values: dict[str, Any]) -> DictConfig:
-    """Returns the tree of a stored configuration, each node typed by its `_target_`.
+    """Return the tree of a configuration that `dump` stored.
 
-    Raises OmegaConfBaseException where a key or value does not fit this version's schema.
+    Raise OmegaConfBaseException where a key or value does not fit this version's schema.
     """
-    tree = OmegaConf.structured(Config)
-    for group, nodes in SCHEMAS.items():
-        kinds = {OmegaConf.structured(node)._target_: node for node in nodes}
-        kind = kinds.get(values[group]["_target_"])
-        if kind is not None:
-            tree[group] = OmegaConf.structured(kind)
+    tree, values = _root(), dict(values)
+    names = values.pop("schemas", {})
+    for group, kinds in SCHEMAS.items():
+        by_name = {kind.__name__: kind for kind in (BASES[group], *kinds)}
+        schema = by_name.get(names.get(group)) or _by_target(group, values[group])
+        if schema is BASES[group]:
+            schema = _by_keys(group, values[group])
+        if schema is not BASES[group]:
+            tree[group] = _open(schema)
     return OmegaConf.merge(tree, values)
+
+
+def _root() -> DictConfig:
+    tree = OmegaConf.structured(Config)
+    for group, base in BASES.items():
+        tree[group] = _open(base)
+    return tree
+
+
+def _open(kind: type) -> DictConfig:
+    """Return a node that admits keys beside those of its schema."""
+    return OmegaConf.structured(kind, flags={"struct": False})
+
+
+def _by_target(group: str, values: dict[str, Any]) -> type:
+    """Return the schema of a built-in target, and the base class for any other target."""
+    by_target = {kind._target_: kind for kind in SCHEMAS[group]}
+    return by_target.get(values["_target_"], BASES[group])
+
+
+def _by_keys(group: str, values: dict[str, Any]) -> type:
+    """Return the first schema that has all keys; earlier versions stored no schema."""
+    kinds = (BASES[group], *SCHEMAS[group])
+    fitting = (kind for kind in kinds if values.keys() <= {each.name for each in fields(kind)})
+    return next(fitting, BASES[group])

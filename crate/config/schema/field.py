@@ -42,10 +42,15 @@ def option(
 
 @dataclass
 class Target:
-    """Something built by calling `_target_`."""
+    """Something built by calling `_target_` with this node's fields and `kwargs`."""
 
     _target_: str = option(MISSING, "dotted name of the class or function to call")
     kwargs: dict[str, Any] = option({}, "further arguments of the target", neutral={})
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this builds a user's own target, not the one that its schema names."""
+        return self._target_ != type(self)._target_
 
 
 def pair(size: int | list[int]) -> tuple[int, int]:
