@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import fields
 from typing import Any
 
-from crate import provenance
-from crate.config.schema import Config, dump
+from crate import code_record, provenance
+from crate.config.schema import Config, Target, dump
 from crate.config.signature import shape
+from crate.data import facts
 from crate.runfolder import RunFolder
 
 logger = logging.getLogger("crate")
@@ -22,7 +24,13 @@ def begin(
     `built` is what trains it, a Setup.
     """
     folder.freeze(dump(config), overrides)
-    folder.update_meta(**provenance.describe(), auto=built.auto, ranks=built.ranks.size)
+    folder.update_meta(
+        **provenance.describe(),
+        **_code(config),
+        images=facts.stamp(config.data),
+        auto=built.auto,
+        ranks=built.ranks.size,
+    )
     folder.update_status(
         state="running",
         claim=claim_of_job(),
@@ -48,6 +56,13 @@ def begin(
     )
 
 
+def _code(config: Config) -> dict[str, Any]:
+    """Return the files of code that this process has imported for the run, and their hash."""
+    nodes = (getattr(config, entry.name) for entry in fields(config))
+    files = code_record.record(node._target_ for node in nodes if isinstance(node, Target))
+    return {"code": files, "fingerprint": code_record.fingerprint(files)}
+
+
 def claim_of_job() -> dict[str, str] | None:
     """Returns what started this process: a Slurm job by its number, a local pool, or None."""
     env = os.environ
@@ -68,6 +83,7 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
 
     title = f"{folder.path.name}; best chosen on {chosen_on(built.splits)}"
     draw_curve(folder.read_metrics(), title, folder.curve)
+    folder.update_meta(**_code(config))  # now with what was imported late
     folder.update_status(
         state="finished",
         step=result.step,

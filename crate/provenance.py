@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -28,19 +27,10 @@ SECRET_FILES = (
 HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
-def fingerprint() -> str:
-    """Returns the hash of the package's code: every Python file of crate/, and launch.py."""
-    content = hashlib.sha256()
-    for file in [*sorted((CHECKOUT / "crate").rglob("*.py")), CHECKOUT / "launch.py"]:
-        content.update(file.relative_to(CHECKOUT).as_posix().encode() + b"\0" + file.read_bytes())
-    return content.hexdigest()[:12]
-
-
 def describe() -> dict[str, Any]:
-    """Return revision, uncommitted changes, fingerprint, versions and machine, without secrets."""
+    """Return revision, uncommitted changes, versions and machine, without secrets."""
     return {
         **redact(revision()),
-        "fingerprint": fingerprint(),
         "command": redact(sys.argv),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},

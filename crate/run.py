@@ -15,9 +15,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from crate import bookkeeping, provenance
+from crate import bookkeeping
+from crate.changes import changes, say_mixed, unanswered, wants_rerun
 from crate.config import check
-from crate.config.errors import UserError
+from crate.config.errors import UserError, raise_all
 from crate.config.label import Choices, label
 from crate.config.schema import Config
 from crate.config.signature import signature
@@ -98,7 +99,6 @@ class Run:
     ) -> None:
         self.config, self.overrides, self.ranks = config, overrides, ranks
         self.signature, self.label = signature, label
-        self.fingerprint = provenance.fingerprint()
 
     def start(self) -> float | None:
         """Trains, goes on, or says that it is done; returns the best val/top1."""
@@ -142,30 +142,21 @@ class Run:
         return None, read_json(path / "meta.json").get("auto", {}) if path else {}
 
     def _settle(self, folder: RunFolder) -> float | None:
-        """Deals with an earlier run of this configuration: done, set aside, or to go on (None)."""
+        """Deal with an earlier run of this configuration: done, set aside, or to go on (None).
+
+        Raises UserError where it is done, by code or on images that have changed since.
+        """
         status, config = folder.status, self.config
         finished = status.get("state") == "finished"
-        other_code = finished and read_json(folder.path / "meta.json").get("fingerprint") not in (
-            None,
-            self.fingerprint,
-        )
-        anew = (
-            config.rerun
-            or (config.resume == "never" and not finished)
-            or (other_code and config.other_code == "rerun")
-        )
-        if anew:
+        since = changes(read_json(folder.path / "meta.json"), config.data)
+        if config.rerun or (wants_rerun(since, config) if finished else config.resume == "never"):
             Ownership.take(folder.path).release()  # not under a process that is still at it
             logger.info("set aside: %s", folder.set_aside())
             return None
         if not finished:
+            say_mixed(since, status.get("step", 0))
             return None
-        if other_code and config.other_code == "ask":
-            raise UserError(
-                f"done, by other code than this: {folder.path}",
-                "its result as it is, or training anew",
-                "other_code=accept or other_code=rerun",
-            )
+        raise_all(unanswered([(folder.path, since, config)]))
         logger.info("done already: %s", folder.path)
         bookkeeping.say_result(folder)
         logger.info("to train it anew, type rerun=true; the old run is kept aside")

@@ -158,17 +158,6 @@ def test_a_finished_run_is_not_trained_again_and_says_how_to(tmp_path):
     assert launch(*arguments).stdout.count("done already") == 1
 
 
-def test_a_run_finished_by_other_code_asks_what_it_counts_as(tmp_path):
-    arguments = (*TINY, "train.epochs=1", f"outputs={tmp_path}")
-    assert launch(*arguments).returncode == 0
-    meta = run_folder(tmp_path) / "meta.json"
-    meta.write_text(re.sub(r'"fingerprint": "\w+"', '"fingerprint": "other"', meta.read_text()))
-    asked = launch(*arguments)
-    assert asked.returncode == 1 and "other_code=accept or other_code=rerun" in asked.stderr
-    assert "done already" in launch(*arguments, "other_code=accept").stdout
-    assert "set aside" in launch(*arguments, "other_code=rerun").stdout
-
-
 def test_two_processes_do_not_share_a_run_folder(tmp_path):
     arguments = (*TINY, "train.epochs=400", f"outputs={tmp_path}")
     first = start(*arguments)

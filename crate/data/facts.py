@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import os
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +22,7 @@ from crate.data.cache.place import complete_cache
 from crate.data.layout import SPLITS, class_names
 from crate.paths import absolute
 
+DIGITS = 12  # hexadecimal; 48 bits
 HOW_TO_GET = {
     "imagenet100": "its Kaggle download, unpacked as it is (train.X1 to train.X4, val.X, "
     "Labels.json): kaggle datasets download ambityga/imagenet100 --unzip -p {root}",
@@ -94,9 +96,23 @@ def identity(data: Data) -> Any:
     root = Path(data.root)
     counts = {}
     for split in SPLITS:
-        parts = [_count(folder) for folder in layout.split_folders(root, split)]
-        counts[split] = [sum(numbers) for numbers in zip(*parts, strict=True)]
+        parts = [_walk(folder) for folder in layout.split_folders(root, split)]
+        counts[split] = [sum(part.files for part in parts), sum(part.size for part in parts)]
     return {"classes": class_names(root), **counts}
+
+
+def stamp(data: Data) -> dict[str, Any] | None:
+    """Return what tells that files of the data changed in place, as JSON values.
+
+    For a folder of one's own that is a hash of each file's name, size and modification time; it is
+    no part of the identity, because a copy of the data may have other times. None for other data.
+    """
+    if identity(data) is None:
+        return None
+    root = Path(data.root)
+    parts = [_walk(folder) for split in SPLITS for folder in layout.split_folders(root, split)]
+    digest = sha256("".join(part.digest for part in parts).encode()).hexdigest()
+    return {"files": sum(part.files for part in parts), "digest": digest[:DIGITS]}
 
 
 def num_images(data: Data) -> dict[str, int] | None:
@@ -121,14 +137,27 @@ def num_images(data: Data) -> dict[str, int] | None:
     return {"train": whole["train"] - num_val, "val": num_val, "test": whole["val"]}
 
 
+class Files(NamedTuple):
+    """The files below a folder: their number, their bytes, and a hash of names, sizes and times."""
+
+    files: int
+    size: int
+    digest: str
+
+
 @cache
-def _count(folder: Path) -> tuple[int, int]:
-    """Returns the number of files below a folder and their bytes; walks it once a process."""
+def _walk(folder: Path) -> Files:
+    """Return what the files below a folder are; walks it once a process."""
     files = size = 0
-    for parent, _, names in os.walk(folder, followlinks=True):
-        files += len(names)
-        size += sum(os.stat(os.path.join(parent, name)).st_size for name in names)
-    return files, size
+    digest = sha256()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        digest.update(os.fsencode(f"{os.path.relpath(parent, folder)}\0"))
+        for name in sorted(names):
+            state = os.stat(os.path.join(parent, name))
+            files, size = files + 1, size + state.st_size
+            digest.update(os.fsencode(f"{name}\0{state.st_size} {state.st_mtime_ns}\0"))
+    return Files(files, size, digest.hexdigest())
 
 
 def _num_training_images(data: DictConfig, most: int) -> int | None:

@@ -30,7 +30,8 @@ def write_point(sweep: SweepFolder, point: Point, modules: Modules) -> None:
     What only a launch may decide is decided: a job that comes back after a preemption must not set
     its own work aside.
     """
-    config = dump(point.config) | {"rerun": False, "resume": "auto", "other_code": "accept"}
+    config = dump(point.config) | {"rerun": False, "resume": "auto"}
+    config |= {"other_code": "accept", "other_data": "accept"}
     values = {
         "signature": point.signature,
         "label": point.label,

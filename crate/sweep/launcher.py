@@ -11,12 +11,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from crate import provenance
+from crate.changes import Changes, changes, unanswered, wants_rerun
 from crate.config.check import rule_errors
 from crate.config.errors import UserError, raise_all
-from crate.config.schema import Wandb
+from crate.config.schema import Config, Wandb
 from crate.progress import say_on_console
-from crate.runfolder import RunFolder, require_writable, runs_by_signature
+from crate.runfolder import RunFolder, read_json, require_writable, runs_by_signature
 from crate.secrets import leaks
 from crate.sweep import local, slurm, snapshot
 from crate.sweep.folder import SweepFolder, locked
@@ -27,7 +27,7 @@ from crate.sweep.manifest import identity_of_fixed, launch_entry, next_manifest,
 from crate.sweep.modules import Modules
 from crate.sweep.options import Launcher, Local, Slurm
 from crate.sweep.plan import check_budget, estimates, say_plan
-from crate.sweep.state import OTHER_CODE, RunState, look
+from crate.sweep.state import RunState, look
 from crate.sweep.wait import wait
 
 logger = logging.getLogger("crate")
@@ -148,34 +148,32 @@ def _check_together(points: list[Point], options: Launcher) -> None:
 
 def _look(points: dict[str, Point], outputs: str) -> dict[str, RunState]:
     folders = runs_by_signature(outputs)
-    return look({key: folders.get(key) for key in points}, provenance.fingerprint())
+    return look({key: folders.get(key) for key in points})
 
 
 def _to_set_aside(points: dict[str, Point], states: dict[str, RunState]) -> list[str]:
     """Returns the signatures of the runs that are there, and to be trained anew.
 
-    Raises UserError for those that are at work just now, or were finished by other code.
+    Raises UserError for those that are at work just now, and one for all that were finished by
+    other code or on other images, about which the user has yet to decide.
     """
     errors, aside = [], []
+    kept: list[tuple[Path, Changes, Config]] = []
     for key, state in states.items():
-        config, other = points[key].config, state.reason == OTHER_CODE
-        anew = config.rerun or (config.resume == "never" and state.state != "finished")
         if state.path is None:
             continue
-        if anew or (other and config.other_code == "rerun"):
-            aside.append(key)
-            if state.is_active:
-                given = f"{state.path.name} is {state.state}; it cannot be set aside"
-                errors.append(UserError(given, "its end", "python -m crate.sweep cancel NAME"))
-        elif other and config.other_code == "ask":
-            errors.append(
-                UserError(
-                    f"done, by other code than this: {state.path}",
-                    "its result as it is, or training anew",
-                    "other_code=accept or other_code=rerun",
-                )
-            )
-    raise_all(errors)
+        config, since = points[key].config, {}
+        if state.state == "finished":
+            since = changes(read_json(state.path / "meta.json"), config.data)
+        never = config.resume == "never" and state.state != "finished"
+        if not (config.rerun or never or wants_rerun(since, config)):
+            kept.append((state.path, since, config))
+            continue
+        aside.append(key)
+        if state.is_active:
+            given = f"{state.path.name} is {state.state}; it cannot be set aside"
+            errors.append(UserError(given, "its end", "python -m crate.sweep cancel NAME"))
+    raise_all(errors + unanswered(kept))
     return aside
 
 

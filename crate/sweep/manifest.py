@@ -9,7 +9,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from crate import provenance
 from crate.config.label import known_keys
 from crate.paths import CHECKOUT
 from crate.secrets import redact
@@ -73,6 +72,5 @@ def launch_entry(options: Launcher, counts: dict[str, int]) -> dict[str, Any]:
         "launcher": type(options).__name__.lower(),
         "options": asdict(options),
         "command": redact(sys.argv),
-        "fingerprint": provenance.fingerprint(),
         "counts": counts,
     }

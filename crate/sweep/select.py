@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from crate.config.errors import UserError, shorten
-from crate.provenance import fingerprint
 from crate.runfolder import runs_by_signature
 from crate.sweep.folder import SweepFolder
 from crate.sweep.state import RunState, look
@@ -24,7 +23,7 @@ class Selection:
             self.swept = {key: self.swept[key] for key in _matching(self.swept, wanted)}
         folders = runs_by_signature(sweep.outputs)
         self.paths: dict[str, Path | None] = {key: folders.get(key) for key in self.swept}
-        self.states: dict[str, RunState] = look(self.paths, fingerprint())
+        self.states: dict[str, RunState] = look(self.paths, with_code=True)
 
     def in_states(self, *states: str) -> list[str]:
         return [key for key in self.swept if self.states[key].state in states]

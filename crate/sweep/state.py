@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from crate.changes import code_changes
+from crate.config.errors import shorten
 from crate.ownership import is_alive, owner_of
 from crate.runfolder import RunFolder, read_json
 from crate.sweep.slurm_queue import LIVE, SlurmQueue
@@ -28,7 +30,7 @@ from crate.sweep.slurm_queue import LIVE, SlurmQueue
 ACTIVE = ("queued", "running", "stalled")
 UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead", "lost")
 STALLED_S = 600.0
-OTHER_CODE = "done, by other code than the checkout's"
+OTHER_CODE = "trained by other code than the checkout's"
 _ENDED = {
     "CANCELLED": ("cancelled", "cancelled in Slurm"),
     "TIMEOUT": ("timeout", "killed at the time limit"),
@@ -55,20 +57,20 @@ class RunState:
         return self.state in ACTIVE
 
 
-def look(paths: dict[str, Path | None], fingerprint: str | None = None) -> dict[str, RunState]:
-    """Returns the state of each run folder, by signature; Slurm is asked once for all of them.
+def look(paths: dict[str, Path | None], *, with_code: bool = False) -> dict[str, RunState]:
+    """Return the state of each run folder, by signature; Slurm is asked once for all of them.
 
-    A run that was finished by code of another `fingerprint` has OTHER_CODE for its reason.
+    With `with_code`, the reason of a finished run tells which files of its code changed since.
     """
     statuses = {key: read_json(path / "status.json") if path else {} for key, path in paths.items()}
     jobs = [_job(status) for status in statuses.values() if status.get("state") != "finished"]
     queue = SlurmQueue(job for job in jobs if job)
     states = {key: _state(paths[key], status, queue) for key, status in statuses.items()}
     for key, state in states.items():
-        if fingerprint and state.state == "finished":
-            known = read_json(state.path / "meta.json").get("fingerprint")
-            if known not in (None, fingerprint):
-                states[key] = replace(state, reason=OTHER_CODE)
+        if with_code and state.state == "finished":
+            changed = code_changes(read_json(state.path / "meta.json")).get("other_code")
+            if changed:
+                states[key] = replace(state, reason=f"{OTHER_CODE}: {shorten(changed, 3)}")
     return states
 
 

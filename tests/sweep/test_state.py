@@ -130,9 +130,10 @@ def test_what_was_cancelled_is_cancelled_wherever_it_was(run):
 
 def test_other_code_shows_where_it_is_asked_for(tmp_path):
     (tmp_path / "status.json").write_text('{"state": "finished"}')
-    (tmp_path / "meta.json").write_text('{"fingerprint": "a"}')
-    assert look({"x": tmp_path}, "a")["x"].reason is None is look({"x": tmp_path})["x"].reason
-    assert look({"x": tmp_path}, "b")["x"].reason == OTHER_CODE
+    (tmp_path / "meta.json").write_text('{"code": {"launch.py": "other", "nowhere.py": "gone"}}')
+    assert look({"x": tmp_path})["x"].reason is None
+    reason = look({"x": tmp_path}, with_code=True)["x"].reason
+    assert reason == f"{OTHER_CODE}: launch.py, nowhere.py"
 
 
 def test_slurm_is_asked_once_for_all(tmp_path, monkeypatch):

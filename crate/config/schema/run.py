@@ -113,7 +113,15 @@ class Config:
     rerun: bool = option(False, "set a run aside, finished or not, and train anew", identity=False)
     other_code: str = option(
         "ask",
-        "what a run finished by another version of the package counts as",
+        "a finished run whose code, yours included, changed since: ask, accept its result, or "
+        "rerun (set it aside and train anew)",
+        identity=False,
+        choices=("ask", "accept", "rerun"),
+    )
+    other_data: str = option(
+        "ask",
+        "a finished run whose image files changed since: ask, accept its result, or rerun (set it "
+        "aside and train anew)",
         identity=False,
         choices=("ask", "accept", "rerun"),
     )

@@ -1,0 +1,108 @@
+"""A Python file as its syntax tree: comments, formatting and docstrings do not count.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+DIGITS = 12  # hexadecimal; 48 bits
+# Fields that repeat what the rest of the tree says, or that are comments.
+SKIPPED = frozenset(("ctx", "kind", "type_comment", "type_ignores"))
+WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class Import(NamedTuple):
+    """An import statement: `from ..module import names` has the level 2."""
+
+    level: int
+    module: str
+    names: tuple[str, ...]
+
+
+class Source(NamedTuple):
+    """The hash of a file's syntax tree, and its import statements wherever they stand."""
+
+    digest: str
+    imports: tuple[Import, ...]
+
+
+def read(file: Path) -> Source | None:
+    """Return a file's source, parsed once for each state of the file; None if it is missing.
+
+    A file that Python cannot parse is identified by its bytes.
+    """
+    try:
+        state = file.stat()
+        return _read(file, state.st_mtime_ns, state.st_size)
+    except OSError:
+        return None
+
+
+@cache
+def _read(file: Path, modified_ns: int, size: int) -> Source:
+    content = file.read_bytes()
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return Source(hashlib.sha256(content).hexdigest()[:DIGITS], ())
+    words: list[str] = []
+    _add(tree, words)
+    digest = hashlib.sha256("\0".join(words).encode(errors="surrogatepass"))
+    return Source(digest.hexdigest()[:DIGITS], tuple(_imports(tree)))
+
+
+def _imports(tree: ast.Module) -> Iterator[Import]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(0, alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield Import(node.level, node.module or "", tuple(each.name for each in node.names))
+
+
+def _add(node: Any, words: list[str]) -> None:
+    """Add to `words` what determines a tree, the same in every version of Python.
+
+    Fields that are empty are left out, because later versions have more of them.
+    """
+    if isinstance(node, list):
+        words.append("[")
+        for each in node:
+            _add(each, words)
+        words.append("]")
+    elif isinstance(node, ast.Constant):
+        words.append(repr(node.value))
+    elif isinstance(node, ast.AST):
+        words.append(f"{type(node).__name__}(")
+        for name in node._fields:
+            value = _field(node, name)
+            if value is not None and value != []:
+                words.append(name)
+                _add(value, words)
+        words.append(")")
+    else:
+        words.append(repr(node))
+
+
+def _field(node: ast.AST, name: str) -> Any:
+    value = None if name in SKIPPED else getattr(node, name, None)
+    if name == "body" and isinstance(node, WITH_DOCSTRING):
+        return value[1:] if ast.get_docstring(node, clean=False) is not None else value
+    return _joined(value) if isinstance(node, ast.JoinedStr) else value
+
+
+def _joined(values: list[ast.expr]) -> list[ast.expr]:
+    """Return the parts of an f-string with adjacent texts as one, which versions split apart."""
+    parts: list[ast.expr] = []
+    for value in values:
+        if isinstance(value, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
+            parts[-1] = ast.Constant(parts[-1].value + value.value)
+        elif not (isinstance(value, ast.Constant) and value.value == ""):
+            parts.append(value)
+    return parts
