@@ -69,6 +69,7 @@ def test_recorded_are_the_imported_files_of_this_run_alone(mine):
 
 
 def test_the_package_counts_as_far_as_it_is_imported_and_nothing_installed_does():
+    importlib.import_module(code_record.ENTRY)
     files = record(["crate.data.digits.Digits"])
     assert {"crate/__init__.py", "crate/run.py", "crate/runfolder.py"} <= files.keys()
     assert not any(name.startswith(("crate/sweep", "crate/bench", "tests")) for name in files)

@@ -45,7 +45,8 @@ IDENTITY = set(
 )
 NOT_IDENTITY = set(
     """
-    task device ranks sweep name resume rerun other_code other_data init_from checkpoint outputs export_to
+    task device ranks sweep name resume rerun other_code other_data
+    init_from checkpoint outputs export_to
     train.accumulation_steps train.log_every_steps train.checkpoint_every_steps
     train.checkpoint_every_min train.keep train.profile train.compile train.recompute
     model.allow_long

@@ -216,9 +216,8 @@ def test_two_launches_at_once_train_nothing_twice(cluster, tmp_path):
         meta = json.loads((run / "meta.json").read_text())
         (run / "meta.json").write_text(json.dumps(meta | {"code": {"launch.py": "other"}}))
     refused = launch(*words, "seed=0,1", **cluster.environment)
-    assert (
-        refused.returncode == 1 and "2 finished runs were trained by other code" in refused.stderr
-    )
+    assert refused.returncode == 1
+    assert "2 finished runs were trained by other code" in refused.stderr
     accepted = launch(*words, "seed=0,1", "other_code=accept", **cluster.environment)
     assert accepted.returncode == 0 and "2 done" in accepted.stdout
 
