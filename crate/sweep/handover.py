@@ -1,4 +1,4 @@
-"""Hands frozen points over to a launcher: claimed first, so that nobody else takes them."""
+"""Hand frozen points over to a launcher; they are claimed first, so that nobody else does."""
 
 from __future__ import annotations
 
@@ -10,29 +10,38 @@ from typing import Any
 
 from crate.ownership import this_process
 from crate.runfolder import RunFolder, runs_by_signature
-from crate.sweep import local, slurm
+from crate.sweep import slurm
 from crate.sweep.folder import SweepFolder
+from crate.sweep.local import Heartbeat
 from crate.sweep.options import Launcher, Slurm
 
 logger = logging.getLogger("crate")
 
 
 def hand_over(
-    sweep: SweepFolder, manifest: dict[str, Any], todo: dict[str, Path], options: Launcher
+    sweep: SweepFolder,
+    manifest: dict[str, Any],
+    todo: dict[str, Path],
+    options: Launcher,
+    heartbeat: Heartbeat,
 ) -> list[str]:
-    """Claims runs, signatures with their snapshots, and gives them to Slurm where that is chosen.
+    """Claim runs, signatures with their snapshots, and give them to Slurm if that is chosen.
 
-    Returns the numbers of the job arrays. The caller holds the lock, and runs the pool where it is
-    chosen. Every job is in the manifest, and in its run's status, as soon as it has a number.
+    Return the numbers of the job arrays. The caller holds the lock, and then has the pool of
+    `heartbeat` run them if the local launcher is chosen. Every job is in the manifest, and in its
+    run's status, as soon as it has a number.
     """
+    if not todo:
+        return []
     folders = {key: RunFolder(runs_by_signature(sweep.outputs)[key]) for key in todo}
-    pool = {} if isinstance(options, Slurm) else {"pool": str(local.heartbeat_file(sweep))}
+    pool = {} if isinstance(options, Slurm) else {"pool": str(heartbeat.path)}
+    if pool:
+        heartbeat.beat()
     for folder in folders.values():
         folder.cancelled.unlink(missing_ok=True)
         claim = pool or {"process": this_process()}
         folder.update_status(state="queued", reason=None, claim=claim, sigterm_at=None)
-    if not isinstance(options, Slurm):
-        local.show_alive(sweep)
+    if pool:
         _note(sweep, manifest, {key: pool for key in todo}, todo)
         return []
     arrays: list[str] = []

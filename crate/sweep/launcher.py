@@ -18,14 +18,14 @@ from crate.config.schema import Config, Wandb
 from crate.progress import say_on_console
 from crate.runfolder import RunFolder, read_json, require_writable, runs_by_signature
 from crate.secrets import leaks
-from crate.sweep import local, slurm, snapshot
+from crate.sweep import background, local, slurm, snapshot
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.freeze import Point, freeze
 from crate.sweep.handover import hand_over
 from crate.sweep.job import write_point
 from crate.sweep.manifest import identity_of_fixed, launch_entry, next_manifest, sweep_name
 from crate.sweep.modules import Modules
-from crate.sweep.options import Launcher, Local, Slurm
+from crate.sweep.options import Launcher, Local, Slurm, ignored
 from crate.sweep.plan import check_budget, estimates, say_plan
 from crate.sweep.state import RunState, look
 from crate.sweep.wait import wait
@@ -73,6 +73,7 @@ def launch(
     typed = {f"hydra.launcher.{key}": value for key, value in asdict(options).items()}
     del typed["hydra.launcher._target_"]
     raise_all(rule_errors(options, "hydra.launcher.") + leaks(typed))
+    _say_ignored(options, master)
     _require_own_sweeper(master)
     if isinstance(options, Slurm) and not options.plan:
         slurm.require_slurm()
@@ -104,19 +105,28 @@ def launch(
         manifest = next_manifest(sweep.manifest, name, fixed, master, points)
         manifest["launches"].append(launch_entry(options, counts))
         todo = _freeze_code(launched, manifest)
-        arrays = hand_over(sweep, manifest, todo, options)
+        heartbeat = local.Heartbeat.new(sweep)
+        arrays = hand_over(sweep, manifest, todo, options, heartbeat)
     _say_counts(launched, arrays)
-    swept = {key: point.swept for key, point in points.items()}
-    if isinstance(options, Local):
+    waits = _waits(options, master)
+    swept = {key: point.swept for key, point in points.items() if waits or key in todo}
+    if isinstance(options, Local) and (waits or todo):
         on_cpu = all(points[key].config.device == "cpu" for key in todo)
-        local.run_all(sweep, swept, todo, options, on_cpu=on_cpu)
-    elif _waits(options, master):
+        request = local.Request(sweep, heartbeat, swept, todo, options, on_cpu)
+        local.run_all(request) if waits else background.start(request)
+    elif waits:
         wait(swept, outputs, sweep.path.name)
-    else:
+    if not waits:
         _say_next(launched)
         return [_result(each, launched.states[each.signature], waited=False) for each in frozen]
     ended = _look(points, outputs)
     return [_result(each, ended[each.signature], waited=True) for each in frozen]
+
+
+def _say_ignored(options: Launcher, master: DictConfig) -> None:
+    if names := ignored(options, list(master.hydra.overrides.hydra)):
+        kind = type(options).__name__.lower()
+        logger.warning("hydra/launcher=%s ignores %s", kind, ", ".join(names))
 
 
 def _require_own_sweeper(master: DictConfig) -> None:
@@ -208,12 +218,13 @@ def _say_next(launched: Launch) -> None:
     name = launched.sweep.path.name
     logger.info("  python -m crate.sweep status %s --watch", name)
     logger.info("  python -m crate.sweep results %s", name)
+    logger.info("  python -m crate.sweep cancel %s", name)
 
 
 def _waits(options: Launcher, master: DictConfig) -> bool:
     if options.wait is not None:
         return options.wait
-    return not master.hydra.sweeper._target_.endswith(WITHOUT_RESULTS)
+    return isinstance(options, Local) or not master.hydra.sweeper._target_.endswith(WITHOUT_RESULTS)
 
 
 def _result(point: Point, state: RunState, *, waited: bool) -> JobReturn:

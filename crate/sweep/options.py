@@ -1,8 +1,13 @@
-"""The typed options of `hydra.launcher`: the only place of their defaults."""
+"""The typed options of `hydra.launcher`: the only place of their defaults.
+
+Every launcher takes the options of all, so that switching launchers needs no other change. Those
+without a meaning for the chosen one are named, and ignored. `threads` and `cpus_per_task` mean the
+same; where both are given, each launcher takes its own.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from omegaconf import MISSING
@@ -12,7 +17,7 @@ from crate.config.schema import option
 
 @dataclass
 class Launcher:
-    """What every launcher takes."""
+    """Options with a meaning for every launcher."""
 
     _target_: str = option(MISSING, "the plugin's class")
     plan: bool = option(False, "print every run with its cost, and start nothing")
@@ -22,15 +27,19 @@ class Launcher:
     tflops: float | None = option(
         None, "TFLOP/s that a device reaches, to estimate what was never measured", above=0
     )
+    wait: bool | None = option(
+        None,
+        "block until all have ended; false: the runs go on in the background; "
+        "null: true for a local pool, and for Slurm if the sweeper needs the results",
+    )
 
 
 @dataclass
-class Local(Launcher):
-    """A pool of slots on this machine; each runs one point after another."""
+class PoolOptions:
+    """Options of the slots on this machine."""
 
-    _target_: str = option("hydra_plugins.crate_launchers.LocalLauncher", "the plugin's class")
     slots: int | None = option(
-        None, "runs at a time; null: one a GPU, else cores / threads", at_least=1
+        None, "runs at a time; null: one a GPU, otherwise cores / threads", at_least=1
     )
     threads: int | None = option(
         None, "threads and loader processes a run; null: the cores shared out", at_least=1
@@ -39,16 +48,12 @@ class Local(Launcher):
 
 
 @dataclass
-class Slurm(Launcher):
-    """Slurm through submitit; names as in Hydra's submitit launcher.
+class SlurmOptions:
+    """Options of Slurm's jobs, named as in Hydra's submitit launcher.
 
-    What is null is left to the site's own default.
+    If an option is null, the site's own default holds.
     """
 
-    _target_: str = option("hydra_plugins.crate_launchers.SlurmLauncher", "the plugin's class")
-    wait: bool | None = option(
-        None, "block until all have ended; null: where the sweeper needs their results"
-    )
     name: str | None = option(None, "name of the jobs; null: the sweep's")
     timeout_min: int = option(60, "time limit of a job", at_least=1)
     max_num_timeout: int = option(100, "times that a run goes on after its time limit", at_least=0)
@@ -78,4 +83,35 @@ class Slurm(Launcher):
     additional_parameters: dict[str, Any] = option({}, "further parameters of sbatch")
 
 
+@dataclass
+class Local(SlurmOptions, PoolOptions, Launcher):
+    """A pool of slots on this machine; each runs one point after another."""
+
+    _target_: str = option("hydra_plugins.crate_launchers.LocalLauncher", "the plugin's class")
+
+
+@dataclass
+class Slurm(SlurmOptions, PoolOptions, Launcher):
+    """Slurm through submitit."""
+
+    _target_: str = option("hydra_plugins.crate_launchers.SlurmLauncher", "the plugin's class")
+
+
 KINDS = (Local, Slurm)
+EVERYWHERE = ("threads", "cpus_per_task")
+
+
+def ignored(options: Launcher, typed: list[str]) -> list[str]:
+    """Return the names of the options that are given, but have no meaning for this launcher.
+
+    `typed` are the overrides of the command line, which count even where they repeat a default.
+    """
+    others = fields(SlurmOptions if isinstance(options, Local) else PoolOptions)
+    foreign = [entry.name for entry in others if entry.name not in EVERYWHERE]
+    names = {text.lstrip("+").partition("=")[0].rpartition("hydra.launcher.")[2] for text in typed}
+    defaults = type(options)()
+    return [
+        name
+        for name in foreign
+        if name in names or getattr(options, name) != getattr(defaults, name)
+    ]

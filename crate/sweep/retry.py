@@ -9,7 +9,7 @@ from typing import Any
 from crate.config.errors import UserError
 from crate.progress import say_on_console
 from crate.runfolder import RunFolder, read_json
-from crate.sweep import local, options, snapshot
+from crate.sweep import background, local, options, snapshot
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.handover import hand_over
 from crate.sweep.manifest import launch_entry
@@ -41,13 +41,18 @@ def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new
         if todo:
             entry = launch_entry(chosen, {"done": 0, "joined": 0, "submitted": len(todo)})
             manifest["launches"].append(entry | {"code": next(iter(todo.values())).name})
-        arrays = hand_over(sweep, manifest, todo, chosen) if todo else []
+        heartbeat = local.Heartbeat.new(sweep)
+        arrays = hand_over(sweep, manifest, todo, chosen, heartbeat)
     where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
     logger.info("%s: %d to run again%s", sweep.path.name, len(todo), where)
     if isinstance(chosen, options.Local) and todo:
         swept = {key: selection.swept[key] for key in todo}
         devices = {read_json(sweep.point_file(key))["config"]["device"] for key in todo}
-        local.run_all(sweep, swept, todo, chosen, on_cpu=devices == {"cpu"})
+        request = local.Request(sweep, heartbeat, swept, todo, chosen, devices == {"cpu"})
+        if chosen.wait is False:
+            background.start(request)
+            return 0
+        local.run_all(request)
         ended = Selection(sweep, []).in_states(*UNFINISHED)
         return int(any(key in todo for key in ended))
     return 0

@@ -9,15 +9,14 @@ import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from crate.config.errors import UserError
 from crate.sweep.folder import SweepFolder
 from crate.sweep.job import Job
-from crate.sweep.options import Slurm
+from crate.sweep.options import Slurm, SlurmOptions
 
-_OWN = ("_target_", "plan", "budget_h", "tflops", "wait")
 _SHARED = (  # submitit's names for every cluster; the others are Slurm's alone
     "name",
     "timeout_min",
@@ -50,10 +49,11 @@ def submit(
     from submitit import AutoExecutor
     from submitit.core.utils import FailedJobError
 
-    given = {key: value for key, value in asdict(options).items() if key not in _OWN}
+    given = {entry.name: getattr(options, entry.name) for entry in fields(SlurmOptions)}
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", given.pop("name") or sweep.path.name)
     timeouts = given.pop("max_num_timeout")
-    given["setup"] = [*given["setup"], *_setup(options, code)]
+    given["cpus_per_task"] = cpus = options.cpus_per_task or options.threads
+    given["setup"] = [*given["setup"], *_setup(cpus, code)]
     given["srun_args"] = ["--kill-on-bad-exit=1", *given["srun_args"]]
     parameters = {
         key if key in _SHARED else f"slurm_{key}": value
@@ -80,12 +80,12 @@ def submit(
             yield dict(zip(chunk, (job.job_id for job in jobs), strict=True))
 
 
-def _setup(options: Slurm, code: Path) -> list[str]:
-    """Returns the shell lines that every job needs: its threads, and the code that it runs."""
+def _setup(cpus: int | None, code: Path) -> list[str]:
+    """Return the shell lines that every job needs: its threads, and the code that it runs."""
     lines = []
-    if options.cpus_per_task is not None:  # srun does not take it over since Slurm 22.05
-        lines.append(f"export SRUN_CPUS_PER_TASK={options.cpus_per_task}")
-        lines.append(f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{options.cpus_per_task}}}"')
+    if cpus is not None:  # srun does not take it over since Slurm 22.05
+        lines.append(f"export SRUN_CPUS_PER_TASK={cpus}")
+        lines.append(f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{cpus}}}"')
     return [*lines, f"cd {shlex.quote(str(code))}"]
 
 

@@ -1,7 +1,7 @@
-"""A slot of the local launcher: runs one point after another, and keeps what it imported.
+"""The worker of a local slot: runs one point after another, and keeps what it has imported.
 
-It is started in a snapshot. Signatures come in by standard input, a line each, and answers go out
-by standard output: the signature and the run's exit code.
+It starts in a snapshot. Signatures arrive on standard input, one a line, and answers leave on
+standard output: the signature and the run's exit code.
 """
 
 from __future__ import annotations
@@ -12,30 +12,50 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import IO
 
 from crate.sweep.folder import SweepFolder
 from crate.sweep.job import Job
 
+TERMINATED = 128 + signal.SIGTERM
 
-def main(sweep: Path) -> None:
-    """Runs what it is told to until there is no more, or a signal came."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the pool tells; its terminal is none of ours
-    answers = os.fdopen(os.dup(1), "w")
+
+def main(sweep: Path) -> int:
+    """Run the points that are asked for; return the exit code once there are no more.
+
+    SIGTERM ends the worker, after its run has saved. A signal between two runs ends it at once.
+    """
+    # The pool and `cancel` send Ctrl-C; a launch in the background of a script ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal is the pool's
+    requests, answers = _private_pipes()
     job, jobs = Job(sweep), SweepFolder(sweep).jobs
     try:
-        for line in sys.stdin:
+        for line in requests:
             signature = line.strip()
             code = _run(job, signature, jobs / f"{signature}.out")
             answers.write(f"{signature} {code}\n")
             answers.flush()
+            if code == TERMINATED:
+                return code
             _forget()
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    return 0
 
 
-def _run(job: Job, signature: str, said: Path) -> int:
-    """Runs a point, with all that it prints going to a file; returns its exit code."""
-    with open(said, "ab") as file:
+def _private_pipes() -> tuple[IO[str], IO[str]]:
+    """Return the pool's two pipes, out of reach of whatever a run reads or prints."""
+    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def _run(job: Job, signature: str, log: Path) -> int:
+    """Run a point, with all that it prints going to the file `log`; return its exit code."""
+    with open(log, "ab") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     folder = os.getcwd()
@@ -59,7 +79,7 @@ def _run(job: Job, signature: str, said: Path) -> int:
 
 
 def _forget() -> None:
-    """Frees what the last run held."""
+    """Free what the last run held."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -67,4 +87,4 @@ def _forget() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))

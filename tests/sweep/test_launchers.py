@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
 from crate.config.check import CHECKOUT
 from crate.runfolder import read_json
+from crate.sweep.options import Local, Slurm, ignored
+from crate.sweep.slot import environments
 from tests.launching import TINY, launch, status
 from tests.sweep.asking import ask, only_sweep, runs
 
@@ -94,10 +97,24 @@ def test_a_plan_starts_nothing_and_its_estimate_names_its_source(tmp_path):
     limit = launch(*words, plan, "hydra/launcher=slurm", "hydra.launcher.timeout_min=30")
     assert "time limit" in limit.stdout and "about 1 device-hours" in limit.stdout
     assert launch(*ONE, "seed=0", f"outputs={tmp_path}").returncode == 0
-    measured = launch(*words, plan)
+    switched = ("hydra.launcher.timeout_min=60", "hydra.launcher.partition=gpu")
+    measured = launch(*words, plan, *switched, "hydra.launcher.cpus_per_task=1")
+    assert "hydra/launcher=local ignores timeout_min, partition\n" in measured.stdout
     assert "1 finished, 1 new" in measured.stdout and "measured in 1 on" in measured.stdout
     assert "need about" in refusal(*words, "hydra.launcher.budget_h=1e-9")
     assert "time limit" in launch(*words, plan, "hydra/launcher=slurm").stdout
+
+
+def test_every_launcher_takes_the_options_of_all():
+    given = dict(threads=3, cpus_per_task=2, slots=1, setup=["x"], name="a", nodes=2)
+    assert ignored(Local(**given), []) == ["name", "nodes", "setup"]
+    assert ignored(Slurm(**given), []) == ["slots"]
+    assert ignored(Local(), ["hydra.launcher.nodes=1", "++hydra.launcher.qos=null"]) == [
+        "nodes",
+        "qos",
+    ]
+    assert environments(Local(cpus_per_task=2), 1, on_cpu=True)[0]["OMP_NUM_THREADS"] == "2"
+    assert {entry.name for entry in fields(Local)} == {entry.name for entry in fields(Slurm)}
 
 
 def test_a_sweeper_of_other_people_gets_its_results(tmp_path):

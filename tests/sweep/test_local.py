@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from crate.runfolder import read_json
-from crate.sweep import local
-from crate.sweep.local import environments
+from crate.sweep import slot
 from crate.sweep.options import Local
-from tests.launching import TINY, launch, start
+from crate.sweep.slot import environments
+from tests.launching import TINY, command, launch, start
 from tests.sweep.asking import ask, by_seed, runs, states, wait_until
 
 ONE = (*TINY, "train.epochs=1", "schedule.warmup_epochs=0", "data.workers=0")
@@ -71,35 +74,75 @@ def test_a_killed_pool_leaves_its_runs_at_work_and_loses_the_queue(odd, tmp_path
 def test_a_worker_that_cannot_start_fails_its_runs_and_says_where(tmp_path):
     words = ("-m", *ONE, "seed=0,1", f"outputs={tmp_path}")
     done = launch(*words, PYTHONHOME="/nonexistent")
-    assert done.returncode == 1 and "its worker ended before it began" in done.stdout, done
+    assert done.returncode == 1 and "before the run began (exit code 1)" in done.stdout, done
     assert set(states(tmp_path, "seed").values()) == {"failed"}
     assert "nonexistent" in ask(tmp_path, "logs", "seed", "seed=0").stdout
     assert launch(*words).returncode == 0
 
 
-def test_a_worker_that_is_dead_before_it_is_asked_frees_its_slot(tmp_path, monkeypatch):
-    def ended(*arguments, **options):
-        process = subprocess.Popen(*arguments, **options)
-        process.wait()
-        return process
+# How a worker may end, which reads a signature first; `sleep` stands for a process that it started,
+# such as one of a data loader, which holds the pipe of its answers open.
+ENDS = {
+    "is dead before it is asked": "exit",
+    "exits": "read; exit 3",
+    "is killed": "read; kill -KILL $$",
+    "is told to end": "read; kill -TERM $$",
+    "is killed, and leaves a process behind": "read; sleep 1000 & kill -KILL $$",
+    "closes its pipe": "read; exec sleep 1000 >&-",
+    "closes its pipe, and ignores SIGTERM": "trap '' TERM; read; exec sleep 1000 >&-",
+}
 
-    monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=ended, PIPE=subprocess.PIPE))
-    monkeypatch.setattr(local.sys, "executable", "false")
-    slot = local.Slot(SimpleNamespace(path=tmp_path, jobs=tmp_path), {})
-    slot.begin("0123456789ab", tmp_path)
-    slot.read()
-    assert slot.signature is None and slot.process is None
+
+def _slot(tmp_path, monkeypatch, script: str) -> slot.Slot:
+    monkeypatch.setattr(slot, "EXIT_S", 1.0)
+    one = slot.Slot(SimpleNamespace(path=tmp_path, jobs=tmp_path), {})
+    one._command = ["bash", "-c", script]
+    return one
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_worker_that_ends_in_any_way_frees_its_slot(end, tmp_path, monkeypatch):
+    one = _slot(tmp_path, monkeypatch, ENDS[end])
+    one.begin("0123456789ab", tmp_path)
+    group = one.process.pid
+    wait_until(lambda: one.update() is not None, 30)
+    assert one.signature is None and one.process is None
+    wait_until(lambda: not _lives(group), 10)  # nor is anything left of it
+    one.begin("0123456789ab", tmp_path)
+    assert one.is_fresh
+    one.signature = None
+    one.end()
+
+
+def test_a_worker_that_hangs_at_its_exit_is_killed(tmp_path, monkeypatch):
+    script = "while read; do echo $REPLY 0; done; exec sleep 1000"
+    one = _slot(tmp_path, monkeypatch, script)
+    one.begin("0123456789ab", tmp_path)
+    wait_until(lambda: one.update() is None and one.signature is None, 30)
+    group = one.process.pid
+    one.end()
+    assert one.process is None
+    wait_until(lambda: not _lives(group), 10)
+
+
+def _lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_run_that_dies_takes_nobody_along(odd, tmp_path):
     outputs = tmp_path / "out"
-    modes = "kill,error,exit,fine"
+    modes = "orphan,term,error,exit,fine"
     words = ("-m", *odd, f"model.kwargs.mode={modes}", f"outputs={outputs}")
     done = launch(*words, "hydra.launcher.slots=1")
-    assert done.returncode == 1 and "3 of 4 runs have not finished" in done.stderr, done
+    assert done.returncode == 1 and "4 of 5 runs have not finished" in done.stderr, done
     assert "Traceback" not in done.stderr
     assert states(outputs, "mode", "model.kwargs.mode") == {
-        "kill": "dead",
+        "orphan": "dead",
+        "term": "stopped",
         "error": "failed",
         "exit": "failed",
         "fine": "finished",
@@ -153,3 +196,38 @@ def test_the_slots_share_the_machine(monkeypatch):
     assert four[0]["OMP_NUM_THREADS"] == "2"
     assert len(shares(slots=1)) == 1 and len(shares(slots=64)) == 2
     assert all("CUDA_VISIBLE_DEVICES" not in share for share in shares(on_cpu=True))
+
+
+def test_a_pool_in_the_background_outlives_its_terminal(odd, tmp_path):
+    outputs = tmp_path / "out"
+    words = ("-m", *odd, "model.kwargs.mode=slow", "seed=0,1,2", f"outputs={outputs}")
+    words += ("hydra.launcher.slots=1", "train.epochs=1000", "hydra.launcher.wait=false")
+    in_terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", in_terminal, *command(*words)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pool = _pool_in_the_background(done.stdout)
+    wait_until(lambda: states(outputs, "seed") == {"0": "running", "1": "queued", "2": "queued"})
+    assert os.getsid(pool) == pool
+    joined = launch(*words)
+    assert joined.returncode == 0 and "3 at work already, 0 to run" in joined.stdout, joined
+    assert "background" not in joined.stdout
+    assert ask(outputs, "cancel", "seed", "seed=0", "--yes").returncode == 0
+    wait_until(lambda: states(outputs, "seed")["1"] == "running")
+    os.kill(pool, signal.SIGTERM)
+    wait_until(lambda: not _lives(pool))
+    assert states(outputs, "seed") == {"0": "cancelled", "1": "stopped", "2": "stopped"}
+    again = ask(outputs, "retry", "seed", "seed=2")
+    assert again.returncode == 0 and "1 to run again" in again.stdout, again.stderr
+    pool = _pool_in_the_background(again.stdout)
+    wait_until(lambda: states(outputs, "seed")["2"] == "running")
+    assert ask(outputs, "cancel", "seed", "--yes").returncode == 0
+    wait_until(lambda: not _lives(pool))
+    assert states(outputs, "seed") == {"0": "cancelled", "1": "stopped", "2": "cancelled"}
+    assert not list(outputs.glob("sweeps/*/pool-*.json"))
+
+
+def _pool_in_the_background(stdout: str) -> int:
+    (pool,) = re.findall(r"process (\d+) runs them in the background", stdout)
+    return int(pool)

@@ -24,14 +24,18 @@ ONE = (*TINY, "train.epochs=1", "schedule.warmup_epochs=0", "data.workers=0")
 
 def test_slurm_local_and_single_runs_agree(cluster, tmp_path):
     slurm, local, single = (tmp_path / name for name in ("on slurm", "local", "single"))
-    done = launch("-m", *ONE, "seed=0,1,2", f"outputs={slurm}", *SLURM, **cluster.environment)
+    same = [f"hydra.launcher.{each}" for each in ("slots=2", "threads=1", "timeout_min=20")]
+    words = ("-m", *ONE, *same, "seed=0,1,2", f"outputs={slurm}")
+    done = launch(*words, *SLURM, **cluster.environment)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "hydra/launcher=slurm ignores slots\n" in done.stdout
     assert "0 done, 0 at work already, 3 to run, as Slurm job" in done.stdout
     assert set(states(slurm, "seed", **cluster.environment).values()) == {"finished"}
     jobs = [status(run)["claim"]["slurm"] for run in runs(slurm)]
     assert len(set(jobs)) == 3 and {cluster.accounted(job) for job in jobs} == {"COMPLETED"}
-    done = launch("-m", *ONE, "seed=0,1,2", f"outputs={local}", "hydra.launcher.slots=2")
+    done = launch("-m", *ONE, *same, "seed=0,1,2", f"outputs={local}")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "hydra/launcher=local ignores timeout_min\n" in done.stdout
     for seed in (0, 1, 2):
         assert launch(*ONE, f"seed={seed}", f"outputs={single}").returncode == 0
     assert by_seed(slurm) == by_seed(local) == by_seed(single)
