@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from crate.config import commandline, schema, typed_paths
+from crate.config import commandline, help, schema, typed_paths
 from crate.config.errors import UserError
 from crate.sweep import files as sweep_files
 from crate.train.distributed import SaidByFirst
@@ -44,9 +44,12 @@ if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes here, to be said once, below
     schema.register()
     arguments = sys.argv[1:]
-    if {"--help", "-h"} & set(arguments):  # Hydra's own way there takes seconds
-        print(commandline.HELP.read_text(), end="")
-        sys.exit()
+    if set(help.FLAGS) & set(arguments):  # Hydra's own help takes seconds
+        try:
+            print(help.answer(arguments, commandline.config_dirs(arguments)), end="")
+            sys.exit()
+        except UserError as error:
+            sys.exit(f"error: {error}")
     try:
         arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
         sys.argv[1:] = arguments  # which Hydra reads, and which records and jobs repeat

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+CONF = CHECKOUT / "conf"
 
 
 def absolute(path: str | Path, folder: Path = CHECKOUT) -> Path:

@@ -151,7 +151,9 @@ def test_help_names_every_option_and_no_other():
         assert file.stem in said, file
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--cfg", "job"), ("model=nothing",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help", "model.sparsity"), ("--cfg", "job"), ("model=nothing",)]
+)
 def test_small_answers_import_no_torch(arguments):
     python, *rest = command(*arguments)
     done = subprocess.run([python, "-X", "importtime", *rest], capture_output=True, text=True)

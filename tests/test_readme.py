@@ -120,7 +120,7 @@ def make_mine(folder):
 
 
 def test_the_commands_were_found():
-    assert len(COMMANDS) == 18 and len(QUESTIONS) == 5, (COMMANDS, QUESTIONS)
+    assert len(COMMANDS) == 19 and len(QUESTIONS) == 5, (COMMANDS, QUESTIONS)
 
 
 def test_the_python_example_runs():

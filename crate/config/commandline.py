@@ -11,11 +11,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from crate.config.check import CHECKOUT, key_elsewhere, unknown_key
+from crate.config.check import key_elsewhere, unknown_key
 from crate.config.errors import UserError, UserErrors, nearest, shorten
+from crate.paths import CONF as CONF
 
-CONF = CHECKOUT / "conf"
-HELP = Path(__file__).with_name("help.txt")
 OPTIONAL_GROUPS = ("experiment", "sweep")
 
 

@@ -126,7 +126,10 @@ class Config:
         choices=("ask", "accept", "rerun"),
     )
     init_from: str | None = option(
-        None, "checkpoint whose weights training starts from", identity=False, path=True
+        None,
+        "checkpoint whose weights training starts from; its content counts, not its place",
+        identity=False,
+        path=True,
     )
     checkpoint: str | None = option(
         None, "checkpoint to evaluate or export", identity=False, path=True
