@@ -104,21 +104,20 @@ class CRATE(nn.Module):
 
     def forward_features(self, images: Tensor, trace: Trace | None = None) -> Tensor:
         """The last layer's tokens, before pooling: (B, C, H, W) -> (B, N, d)."""
-        if isinstance(trace, fx.Proxy):  # torch.fx passes a symbol for what nobody gave
-            trace = None
+        if not torch.jit.is_scripting():  # noqa: SIM102  (TorchScript leaves out such a block alone)
+            if isinstance(trace, fx.Proxy):  # torch.fx passes a symbol for what nobody gave
+                trace = None
         tokens = self.embed(images)  # (B, N, d)
         if trace is not None:
             trace.restart()
         for layer in self.layers:
-            if trace is not None:  # which keeps what checkpointing would drop
-                tokens = layer(tokens, trace.new_layer())
+            if trace is not None:  # it keeps what checkpointing would drop
+                tokens = layer(tokens, trace.new_layer())  # Z^l -> Z^{l+1}, (B, N, d)
+            elif self.grad_checkpointing and not torch.jit.is_scripting():
+                tokens = checkpoint(layer, tokens)
             else:
-                tokens = self._advance(layer, tokens)
+                tokens = layer(tokens)
         return tokens
-
-    def _advance(self, layer: Layer, tokens: Tensor) -> Tensor:
-        """Z^l -> Z^{l+1}, (B, N, d); with grad_checkpointing computed again in the backward."""
-        return checkpoint(layer, tokens) if self.grad_checkpointing else layer(tokens)
 
     def forward_intermediates(
         self,
@@ -142,7 +141,7 @@ class CRATE(nn.Module):
         take, last = feature_take_indices(len(self.layers), indices)
         tokens, taken = self.embed(images), []
         for i, layer in enumerate(self.layers[: last + 1] if stop_early else self.layers):
-            tokens = self._advance(layer, tokens)
+            tokens = checkpoint(layer, tokens) if self.grad_checkpointing else layer(tokens)
             if i in take:
                 taken.append(self.fc_norm(tokens) if norm else tokens)
         prefixes = [each[:, : self.num_prefix_tokens] for each in taken]  # (B, 1, d)

@@ -61,7 +61,9 @@ class ISTA(nn.Module):
         descent = residual @ self.dictionary  # D^T (x - D x)
         code = torch.addcmul(tokens, descent, self._eta)  # x + eta D^T (x - D x)
         code = code - self._threshold
-        return _CompiledReLU.apply(code) if torch.compiler.is_compiling() else code.relu_()
+        if not torch.jit.is_scripting() and torch.compiler.is_compiling():
+            return _CompiledReLU.apply(code)
+        return code.relu_()
 
     @property
     def step_size(self) -> float:

@@ -74,13 +74,16 @@ class MSSA(nn.Module):
         """
         w = self.project(tokens)  # (B, K, N, p)
         wants_map = record is not None and record.with_attention
-        if wants_map or not self.fused_attn or _fused_is_slower(w):
+        is_explicit = wants_map or not self.fused_attn
+        if not torch.jit.is_scripting():  # TorchScript leaves such a block out
+            is_explicit = is_explicit or _fused_is_slower(w)
+        if is_explicit:
             attention = self.attn(w)  # (B, K, N, N)
             heads = attention @ w  # (B, K, N, p)
+            if record is not None and wants_map:
+                record.attention = attention
         else:
             heads = F.scaled_dot_product_attention(w, w, w)  # (B, K, N, p)
-        if wants_map:
-            record.attention = attention
         if record is not None:
             record.projection = w
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, N, K*p) -> (B, N, d)

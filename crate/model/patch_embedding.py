@@ -31,6 +31,12 @@ class PatchEmbedding(nn.Module):
                 f"{_by(self.img_size)} in both directions"
             )
         self.in_chans = in_chans
+        self._image_shape = [in_chans, *self.img_size]
+        self._allowed = (
+            f"allowed {_by(self._image_shape)} (channels x height x width): resize the images, or "
+            "build the model with their img_size and in_chans; crate.model.load_weights "
+            "interpolates trained positions to another img_size"
+        )
         self.grid_size = tuple(
             side // patch for side, patch in zip(self.img_size, self.patch_size, strict=True)
         )
@@ -45,7 +51,8 @@ class PatchEmbedding(nn.Module):
 
         [C] orders the values so, and its weights are of use only in that order.
         """
-        (h, w), (p, q) = self.grid_size, self.patch_size
+        h, w = self.grid_size
+        p, q = self.patch_size
         patches = images.reshape(images.shape[0], self.in_chans, h, p, w, q)  # (B, C, h, P, w, Q)
         patches = patches.permute(0, 2, 4, 3, 5, 1)  # (B, h, w, P, Q, C)
         return patches.flatten(3).flatten(1, 2)  # (B, N, P*Q*C)
@@ -55,13 +62,9 @@ class PatchEmbedding(nn.Module):
 
         Raises ValueError for images of another size or number of channels.
         """
-        if images.shape[1:] != (self.in_chans, *self.img_size):
-            raise ValueError(
-                f"images: given {_by(images.shape[1:])}, allowed {self.in_chans} x "
-                f"{_by(self.img_size)} (channels x height x width): resize the images, or build "
-                "the model with their img_size and in_chans; crate.model.load_weights interpolates "
-                "trained positions to another img_size"
-            )
+        if list(images.shape[1:]) != self._image_shape:
+            given = " x ".join([str(side) for side in images.shape[1:]])  # as TorchScript can
+            raise ValueError(f"images: given {given}, {self._allowed}")
         patches = self.cut(images)  # (B, N, P*Q*C)
         return self.norm(self.proj(self.patch_norm(patches)))  # (B, N, d)
 

@@ -164,3 +164,14 @@ def test_timm_knows_what_images_a_model_takes():
     model = small(in_chans=1)
     assert get_model_input_config(model)["input_size"] == (1, 8, 12)
     assert resolve_model_data_config(timm.create_model(NAME, depth=1))["crop_pct"] == 0.875
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_torchscript_gives_the_same_logits_and_messages(tmp_path, pool):
+    model = small(global_pool=pool).eval()
+    torch.jit.save(torch.jit.script(model), tmp_path / "model.pt")
+    scripted = torch.jit.load(tmp_path / "model.pt")
+    assert torch.equal(scripted(images()), model(images()))
+    with pytest.raises(torch.jit.Error, match="given 3 x 8 x 8, allowed 3 x 8 x 12"):
+        scripted(images()[..., :8])
