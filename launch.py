@@ -28,9 +28,11 @@ def main(cfg: DictConfig) -> float | None:
 
     chosen = OmegaConf.to_container(HydraConfig.get(), resolve=False)
     try:
-        if chosen["mode"] is RunMode.RUN:
+        is_single = chosen["mode"] is RunMode.RUN
+        if is_single:
             commandline.require_no_launcher(chosen["overrides"]["hydra"])
-        return run(cfg, chosen["runtime"]["choices"], chosen["overrides"]["task"])
+        choices, typed = chosen["runtime"]["choices"], chosen["overrides"]["task"]
+        return run(cfg, choices, typed, ends_process=is_single)
     except SaidByFirst:
         sys.exit(1)
     except UserError as error:

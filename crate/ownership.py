@@ -97,7 +97,11 @@ class Ownership:
 
     def is_held(self) -> bool:
         """Tells whether the folder is still ours: no newer owner took it while we slept."""
-        return self.path.exists() and max(n for n, _ in _owners(self.path.parent)) == self.number
+        try:
+            numbers = [number for number, _ in _owners(self.path.parent)]
+        except FileNotFoundError:  # the folder was removed
+            return False
+        return self.number in numbers and max(numbers) == self.number
 
     def release(self) -> None:
         """Gives the folder back."""

@@ -11,7 +11,7 @@ import sys
 import traceback
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import DictConfig
 
@@ -35,13 +35,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Lost(UserError):
-    """The run's folder is another process's by now, so nothing more may be written there."""
+    """The run's folder was removed or taken over, so nothing more may be written there."""
 
 
-def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None:
-    """Does the configured task; returns the best val/top1 in percent, or None.
+def run(
+    cfg: DictConfig, choices: Choices, overrides: list[str], *, ends_process: bool = False
+) -> float | None:
+    """Do the configured task and return the best val/top1 in percent, or None.
 
-    Raises UserError for what the user can mend; exits with a signal's code when one stopped it.
+    With `ends_process` the caller exits afterwards, and signals that come after the run has ended
+    are ignored. Raise UserError for what the user can mend; exit with a signal's code when one
+    stopped the run.
     """
     ranks = Ranks.detect()
     say_on_console(ranks.is_first)
@@ -62,16 +66,23 @@ def run(cfg: DictConfig, choices: Choices, overrides: list[str]) -> float | None
     identity = signature_of(config)
     if (path := find(config.outputs, identity)) is not None:
         RunFolder(path).cancelled.unlink(missing_ok=True)  # typing it takes that back
-    return train(config, identity, words, overrides, ranks)
+    return train(config, identity, words, overrides, ranks, ends_process=ends_process)
 
 
 def train(
-    config: Config, signature: str, label: str, overrides: list[str], ranks: Ranks
+    config: Config,
+    signature: str,
+    label: str,
+    overrides: list[str],
+    ranks: Ranks,
+    *,
+    ends_process: bool = False,
 ) -> float | None:
-    """Trains one configuration in its folder, as `run` does; returns the best val/top1."""
+    """Train one configuration in its folder, as `run` does, and return the best val/top1."""
     with ranks.joined(config.device):
         try:
-            return Run(config, signature, label, overrides, ranks).start()
+            training = Run(config, signature, label, overrides, ranks)
+            return training.start(Signals(ends_process=ends_process))
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -99,37 +110,45 @@ class Run:
     ) -> None:
         self.config, self.overrides, self.ranks = config, overrides, ranks
         self.signature, self.label = signature, label
+        self.owner: Ownership | None = None  # of rank 0 alone, once it has the folder
 
-    def start(self) -> float | None:
-        """Trains, goes on, or says that it is done; returns the best val/top1."""
+    def start(self, signals: Signals) -> float | None:
+        """Train, go on, or say that the run is done; return the best val/top1."""
         done, decided = self.ranks.first(self._look)
         if done is not None:
             return done
         from crate.train import setup  # torch from here on
 
         built = self.ranks.each(lambda: setup.build(self.config, decided, self.ranks))
-        owner: Ownership | None = None
+        with signals:
+            path, done = self.ranks.first(self._take)
+            if done is not None:
+                return done
+            folder = RunFolder(path)
+            try:
+                if self.owner is None:
+                    result = self._follow(built, folder, signals)
+                else:
+                    result = self._train(built, folder, self.owner, signals)
+            finally:
+                if self.owner is not None:
+                    self.owner.release()
+            if not result.is_done:
+                signals.leave(self.ranks)
+            return result.best_top1
 
-        def take() -> Path:
-            nonlocal owner
-            folder = RunFolder.create(self.config.outputs, self.label, self.signature)
-            owner = Ownership.take(folder.path)
-            folder.remove_temporary_files()
-            return folder.path
+    def _take(self) -> tuple[Path, float | None]:
+        """Take the run's folder; return it, and the best val/top1 if the run is done.
 
-        folder = RunFolder(self.ranks.first(take))
-        signals = Signals()
-        try:
-            if owner is None:
-                result = self._follow(built, folder, signals)
-            else:
-                result = self._train(built, folder, owner, signals)
-        finally:
-            if owner is not None:
-                owner.release()
-        if not result.is_done:
-            signals.leave(self.ranks)
-        return result.best_top1
+        Another process may have finished the run while this one was building its model.
+        """
+        folder = RunFolder.create(self.config.outputs, self.label, self.signature)
+        self.owner = Ownership.take(folder.path)
+        folder.remove_temporary_files()
+        if folder.status.get("state") != "finished":
+            return folder.path, None
+        self.owner.release()
+        return folder.path, self._say_done(folder)
 
     def _look(self) -> tuple[float | None, dict[str, str]]:
         """Returns the best val/top1 where all is done, else what `auto` became earlier."""
@@ -157,17 +176,20 @@ class Run:
             say_mixed(since, status.get("step", 0))
             return None
         raise_all(unanswered([(folder.path, since, config)]))
+        return self._say_done(folder)
+
+    def _say_done(self, folder: RunFolder) -> float:
+        """Say that a run is finished and what it reached; return its best val/top1."""
         logger.info("done already: %s", folder.path)
         bookkeeping.say_result(folder)
         logger.info("to train it anew, type rerun=true; the old run is kept aside")
-        return status["best_top1"]
+        return folder.status["best_top1"]
 
     def _follow(self, built: Any, folder: RunFolder, signals: Signals) -> Any:
-        """Trains as any rank but the first, which writes nothing; returns the state reached."""
+        """Train as any rank but the first, which writes nothing; return the state reached."""
         from crate.train.loop import train
 
-        with signals:
-            return train(self.config, built, folder, self.signature, Tracker(), signals)
+        return train(self.config, built, folder, self.signature, Tracker(), signals)
 
     def _train(self, built: Any, folder: RunFolder, owner: Ownership, signals: Signals) -> Any:
         """Trains as the first rank, and writes down how it began and how it ended.
@@ -188,15 +210,15 @@ class Run:
                 signals.cancel()
 
         try:
-            with signals:
-                beat()
-                owner.keep_alive(beat, lost=signals.lose)
-                result = train(self.config, built, folder, self.signature, tracker, signals)
+            beat()
+            owner.keep_alive(beat, lost=signals.lose)
+            result = train(self.config, built, folder, self.signature, tracker, signals)
             if signals.lost:
-                raise Lost(f"{folder.path} was taken over by another process while this one slept")
+                raise _lost(folder)
             if result.is_done:
-                state = "finished"
+                signals.is_finishing = True
                 bookkeeping.finish(folder, self.config, result, built)
+                signals.is_finished, state = True, "finished"
             else:
                 state = "stopped"
                 folder.update_status(state=state, reason=signals.said)
@@ -204,23 +226,37 @@ class Run:
             return result
         except Lost:
             raise
-        except UserError as error:
-            folder.update_status(state="failed", reason=str(error))
-            raise
-        except SystemExit as error:  # of code that we called
-            folder.update_status(state="failed", reason=f"left by sys.exit({error.code!r})")
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise
-            reason = f"{type(error).__name__}: {error}"
-            folder.update_status(state="failed", reason=reason, traceback=traceback.format_exc())
-            logger.exception("failed")
-            sys.exit(1)
+        except (Exception, SystemExit) as error:
+            _fail(folder, error)
         finally:
             tracker.finish(state)
             logger.removeHandler(log)
             log.close()
+
+
+def _lost(folder: RunFolder) -> Lost:
+    """Return the error of a run that may not write to its folder any more."""
+    if folder.path.is_dir():
+        return Lost(f"{folder.path} was taken over by another process while this one slept")
+    return Lost(f"{folder.path} was removed or renamed while its run was at work")
+
+
+def _fail(folder: RunFolder, error: Exception | SystemExit) -> NoReturn:
+    """Write down why a run failed, and raise or exit accordingly."""
+    if not folder.path.is_dir():
+        raise _lost(folder) from error
+    if isinstance(error, OSError) and error.errno in FULL:
+        raise error
+    if isinstance(error, UserError):
+        folder.update_status(state="failed", reason=str(error))
+        raise error
+    if isinstance(error, SystemExit):  # of code that we called
+        folder.update_status(state="failed", reason=f"left by sys.exit({error.code!r})")
+        raise error
+    reason = f"{type(error).__name__}: {error}"
+    folder.update_status(state="failed", reason=reason, traceback=traceback.format_exc())
+    logger.error("failed", exc_info=error)
+    sys.exit(1)
 
 
 @cache

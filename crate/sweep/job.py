@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from typing import Any
 
 from crate.config.errors import UserError
 from crate.config.schema import dump, restore
-from crate.ownership import Busy
+from crate.ownership import Busy, owner_of
 from crate.progress import say_on_console
 from crate.runfolder import RunFolder, find, read_json, write_json
 from crate.secrets import file_mode, redact
@@ -20,6 +21,7 @@ from crate.sweep.folder import SweepFolder
 from crate.sweep.freeze import Point
 from crate.sweep.modules import Modules
 from crate.train.distributed import Ranks, SaidByFirst
+from crate.train.preempt import ignore_from_now_on
 
 logger = logging.getLogger("crate")
 
@@ -54,6 +56,16 @@ class Job:
 
         Raises what ended the run, so that Slurm calls the job failed.
         """
+        in_pool = "CRATE_POOL" in os.environ
+        if in_pool:
+            return self._run(signature, ends_process=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})  # see hold_signals.py
+        try:
+            return self._run(signature, ends_process=True)
+        finally:  # the job's end is decided; a late signal must not change what Slurm makes of it
+            ignore_from_now_on()
+
+    def _run(self, signature: str, *, ends_process: bool) -> float | None:
         sys.stdout.reconfigure(line_buffering=True)
         ranks = Ranks.detect()
         say_on_console(ranks.is_first)
@@ -63,7 +75,7 @@ class Job:
             logger.info("cancelled before it began")
             return None
         try:
-            return _train(values, ranks)
+            return _train(values, ranks, ends_process=ends_process)
         except Busy as error:
             logger.info("left to the process that runs it: %s", error.given)
         except SaidByFirst:
@@ -73,8 +85,8 @@ class Job:
             logger.error("error: %s", error)
             raise SystemExit(1) from None
         except Exception as error:
-            told = traceback.format_exc()
-            _note_failure(values, f"{type(error).__name__}: {error}", told)
+            reason = f"{type(error).__name__}: {error}"
+            _note_failure(values, reason, traceback.format_exc())
             raise
         return None
 
@@ -85,7 +97,7 @@ class Job:
         return DelayedSubmission(self, signature)
 
 
-def _train(values: dict[str, Any], ranks: Ranks) -> float | None:
+def _train(values: dict[str, Any], ranks: Ranks, *, ends_process: bool) -> float | None:
     from omegaconf import OmegaConf
 
     from crate.run import signature_of, train
@@ -99,11 +111,14 @@ def _train(values: dict[str, Any], ranks: Ranks) -> float | None:
             "the data, or the weights of init_from, are not those of the launch",
             "the files as they were, or a new launch",
         )
-    return train(config, values["signature"], values["label"], values["overrides"], ranks)
+    names = (values["signature"], values["label"], values["overrides"])
+    return train(config, *names, ranks, ends_process=ends_process)
 
 
-def _note_failure(values: dict[str, Any], reason: str, told: str | None) -> None:
-    """Writes down why a run failed before, or while, it could do so itself."""
+def _note_failure(values: dict[str, Any], reason: str, trace: str | None) -> None:
+    """Write down why a run failed before it could do so, unless another process has it by now."""
     path = find(values["config"]["outputs"], values["signature"])
-    if path is not None and RunFolder(path).status.get("state") != "finished":
-        RunFolder(path).update_status(state="failed", reason=reason, traceback=told)
+    if path is None or owner_of(path) is not None:
+        return
+    if RunFolder(path).status.get("state") != "finished":
+        RunFolder(path).update_status(state="failed", reason=reason, traceback=trace)

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ def submit(
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", given.pop("name") or sweep.path.name)
     timeouts = given.pop("max_num_timeout")
     given["cpus_per_task"] = cpus = options.cpus_per_task or options.threads
-    given["setup"] = [*given["setup"], *_setup(cpus, code)]
+    given["setup"] = [*marks(sweep.jobs), *given["setup"], *_setup(cpus, code)]
     given["srun_args"] = ["--kill-on-bad-exit=1", *given["srun_args"]]
     parameters = {
         key if key in _SHARED else f"slurm_{key}": value
@@ -63,7 +64,12 @@ def submit(
     size = max_array_size() or 1
     with _outside_of_jobs(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # submitit's advice on GPUs is for its own names
-        executor = AutoExecutor(sweep.jobs, cluster="slurm", slurm_max_num_timeout=timeouts)
+        executor = AutoExecutor(
+            sweep.jobs,
+            cluster="slurm",
+            slurm_max_num_timeout=timeouts,
+            slurm_python=_python(code),
+        )
         executor.update_parameters(**parameters)
         for start in range(0, len(signatures), size):
             chunk = signatures[start : start + size]
@@ -78,6 +84,28 @@ def submit(
                     "hydra.launcher.{partition,account,qos,timeout_min,...}=VALUE",
                 ) from error
             yield dict(zip(chunk, (job.job_id for job in jobs), strict=True))
+
+
+def marks(jobs: Path) -> list[str]:
+    """Return the shell lines by which a job notes that it began, and later its exit code.
+
+    They tell how a job ended before its run began, when Slurm has forgotten it; see `exit_mark`.
+    """
+    job = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+    return [
+        f"mark={shlex.quote(str(jobs))}/{job}.exit",
+        ': > "$mark"',
+        """trap 'echo $? > "$mark"' EXIT""",
+        "trap 'exit 143' TERM",  # once srun has ended; bash alone would note 0
+    ]
+
+
+def _python(code: Path) -> str:
+    """Return the command that starts the Python of a job which runs the snapshot `code`."""
+    python, holder = shlex.quote(sys.executable), code / "crate" / "sweep" / "hold_signals.py"
+    if not holder.is_file():  # a snapshot of an earlier version, whose job would never unblock
+        return python
+    return f"{python} -IS {shlex.quote(str(holder))}"
 
 
 def _setup(cpus: int | None, code: Path) -> list[str]:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable
 
 LIVE = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "STOPPED")
+NEVER = "N/A"  # the end time of a job that is to begin again
 _TIMEOUT_S = 30
 
 
@@ -22,7 +23,7 @@ class SlurmQueue:
         self.answers = True
         if not wanted:
             return
-        listed = _ask("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T")
+        listed = _ask("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%e")
         self.answers = listed is not None
         self._read(listed or "", wanted)
         if unknown := wanted - self._states.keys():
@@ -32,9 +33,13 @@ class SlurmQueue:
 
     def _read(self, text: str, wanted: set[str]) -> None:
         for line in text.splitlines():
-            job, _, state = line.partition("|")
-            if job in wanted and state:
-                self._states[job] = state.split()[0]  # "CANCELLED by 1000"
+            job, state, end = [*line.split("|"), "", ""][:3]
+            if job not in wanted or not state:
+                continue
+            state = state.split()[0]  # "CANCELLED by 1000"
+            if state == "COMPLETING" and end == NEVER:
+                state = "REQUEUED"  # it ends only to begin again
+            self._states[job] = state
 
     def state(self, job: str) -> str | None:
         """Returns a job's state in Slurm's words; None where nothing remembers it."""

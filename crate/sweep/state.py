@@ -25,7 +25,7 @@ from crate.changes import code_changes
 from crate.config.errors import shorten
 from crate.ownership import is_alive, owner_of
 from crate.runfolder import RunFolder, read_json
-from crate.sweep.slurm_queue import LIVE, SlurmQueue
+from crate.sweep.slurm_queue import SlurmQueue
 
 ACTIVE = ("queued", "running", "stalled")
 UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead", "lost")
@@ -130,10 +130,32 @@ def _ended(said: str, status: dict[str, Any], path: Path, slurm: str | None) -> 
         return "cancelled", "cancelled by `python -m crate.sweep cancel`"
     if said in ("failed", "stopped"):
         return said, status.get("reason") or ""
-    if slurm is not None and slurm not in LIVE and slurm in _ENDED and slurm != "FAILED":
+    if slurm in _ENDED and slurm != "FAILED":
         return _ENDED[slurm]
     if said == "queued":
-        return "lost", "neither a job nor a launcher knows of it any more"
+        return _ended_before_it_began(status, path, slurm)
     if status.get("sigterm_at"):
         return "dead", "told to end (SIGTERM: cancelled, preempted or shut down), and ended"
     return _ENDED["FAILED"]
+
+
+def _ended_before_it_began(
+    status: dict[str, Any], path: Path, slurm: str | None
+) -> tuple[str, str]:
+    """Tell how a job ended whose run never began: from Slurm's word, or from the job's own mark."""
+    job = _job(status)
+    exit_code = exit_mark(path.parent.parent, job) if job else None
+    if slurm is None and exit_code is None:
+        return "lost", "neither a job nor a launcher knows of it any more"
+    ended = "ended" if slurm is None else f"ended as {slurm}"
+    code = f" with exit code {exit_code}" if exit_code else ""
+    return "failed", f"its job {ended}{code} before the run began; see its logs"
+
+
+def exit_mark(outputs: Path, job: str) -> str | None:
+    """Return the exit code that a job's script noted; "" if it was killed, None if it never ran.
+
+    See `crate.sweep.slurm.marks`.
+    """
+    file = next(outputs.glob(f"sweeps/*/jobs/{job}.exit"), None)
+    return None if file is None else file.read_text().strip()

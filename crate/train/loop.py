@@ -181,7 +181,7 @@ def _evaluate(setup: Setup, split: str, signals: Signals, model: nn.Module | Non
             device=setup.device,
             precision=setup.precision,
             ranks=setup.ranks,
-            interrupted=lambda: signals.exit_code is not None,
+            interrupted=lambda: signals.wants_stop,
         )
         if found is None:
             return None

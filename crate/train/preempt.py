@@ -6,6 +6,9 @@
 | SIGTERM | save, exit 143 | save, go on until killed: the grace time is still work |
 | SIGHUP (terminal closed) | save, exit 129 | the same |
 | SIGUSR2, under a launcher | save, and go back to the queue | the same |
+
+A run that has made its last step is not stopped any more: it draws its curve, is marked finished
+and exits 0.
 """
 
 from __future__ import annotations
@@ -28,16 +31,23 @@ _ECHO_S = 2.0 if "TORCHELASTIC_RUN_ID" in os.environ else 0.0
 class Signals:
     """Turns signals into flags that the loop reads between two steps.
 
-    `exit_code` is that of the signal that asked for a stop, else None; `save` asks for a
-    checkpoint alone, since `sigterm_at`; `lost` says that the run's folder is another process's by
-    now. SIGUSR2 counts where a launcher listens to it: its handler puts the job back in the queue.
+    `exit_code` is that of the signal that asked for a stop, otherwise None; `save` asks for a
+    checkpoint alone, since `sigterm_at`; `lost` says that the run's folder was removed or taken
+    over by another process. `is_finishing` says that the last step is made, `is_finished` that this
+    is written down: nothing stops the run then. SIGUSR2 counts where a launcher listens to it: its
+    handler puts the job back in the queue.
+
+    Enter it before anything is written to the run's folder, and leave it after the last write. With
+    `ends_process` the process ends with the run, and what comes later is ignored: during the exit
+    of the interpreter a signal would change the exit code of a finished run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_process: bool = False) -> None:
+        self.ends_process = ends_process
         self.exit_code: int | None = None
-        self.save = self.lost = False
+        self.save = self.lost = self.is_finishing = self.is_finished = False
         self.sigterm_at: float | None = None
-        self._interrupted_at = 0.0
+        self._interrupted_at: float | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -49,6 +59,8 @@ class Signals:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self.ends_process:
+            return ignore_from_now_on()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -59,6 +71,11 @@ class Signals:
     def cancel(self) -> None:
         """Asks for a stop as Ctrl-C does."""
         self.exit_code = self.exit_code or _EXIT[signal.SIGINT]
+
+    @property
+    def wants_stop(self) -> bool:
+        """Whether the run is to stop at the next step boundary."""
+        return self.lost or self.exit_code is not None
 
     @property
     def said(self) -> str:
@@ -86,15 +103,30 @@ class Signals:
         os._exit(0)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.exit_code is not None:
-            if time.monotonic() - self._interrupted_at < _ECHO_S:
-                return
-            os.write(2, b"\nleft at once; the last checkpoint stands\n")
-            os._exit(_EXIT[signal.SIGINT])
+        if number == signal.SIGINT:
+            self._interrupt()
         if number == signal.SIGTERM and "SLURM_JOB_ID" in os.environ:
             self.save, self.sigterm_at = True, time.time()
             return
         self.exit_code = _EXIT[signal.Signals(number)]
-        if number == signal.SIGINT:
+
+    def _interrupt(self) -> None:
+        """Says what Ctrl-C does; the second one leaves at once."""
+        asked_before = self.exit_code is not None and not self.is_finishing
+        if self._interrupted_at is None and not asked_before:
+            doing = "finishing" if self.is_finishing else "saving after this step"
+            os.write(2, f"\n{doing}; Ctrl-C again leaves at once\n".encode())
             self._interrupted_at = time.monotonic()
-            os.write(2, b"\nsaving after this step; Ctrl-C again leaves at once\n")
+        elif time.monotonic() - (self._interrupted_at or 0.0) >= _ECHO_S:
+            stands = "the run is finished" if self.is_finished else "the last checkpoint stands"
+            os.write(2, f"\nleft at once; {stands}\n".encode())
+            os._exit(0 if self.is_finished else _EXIT[signal.SIGINT])
+
+
+def ignore_from_now_on() -> None:
+    """Ignores the signals that stop a run, for a process that has nothing left to do but to exit.
+
+    A handler in Python would not do: the interpreter removes it while it exits.
+    """
+    for number in _EXIT:
+        signal.signal(number, signal.SIG_IGN)

@@ -71,7 +71,31 @@ def test_what_waits_in_slurm_is_queued_and_requeued_too(run):
     for said in ("queued", "running", "stopped", "failed"):
         assert run(state=said, claim=SLURM, squeue="7_1|PENDING") == ("queued", None), said
     assert run(state="stopped", claim=SLURM, squeue="7_1|COMPLETING") == ("queued", None)
-    assert run(state="failed", claim=SLURM, squeue="7_1|COMPLETING", reason="x")[0] == "failed"
+    ended = "7_1|COMPLETING|2026-11-24T08:17:55"
+    assert run(state="failed", claim=SLURM, squeue=ended, reason="x")[0] == "failed"
+
+
+def test_what_slurm_requeues_just_now_is_not_retried(run):
+    """squeue says COMPLETING of it, as of a job that ends; its end time tells them apart."""
+    for said in ("queued", "running", "stopped", "failed"):
+        requeued = run(state=said, claim=SLURM, squeue="7_1|COMPLETING|N/A", reason="x")
+        assert requeued == ("queued", None), said
+
+
+def test_a_job_that_ended_before_its_run_began_is_failed_and_not_lost(run, tmp_path):
+    queued = {"state": "queued", "claim": SLURM}
+    for slurm in ("FAILED", "COMPLETED"):
+        for tool in ("squeue", "sacct"):
+            state, reason = run(**queued, **{tool: f"7_1|{slurm}"})
+            assert state == "failed" and f"ended as {slurm} before the run began" in reason
+    assert run(**queued)[0] == "lost"
+    mark = tmp_path / "sweeps" / "any" / "jobs" / "7_1.exit"
+    mark.parent.mkdir(parents=True)
+    for noted, reason in (("", "ended before"), ("2\n", "ended with exit code 2 before")):
+        mark.write_text(noted)  # by the job's script, of which Slurm knows nothing any more
+        assert run(**queued) == ("failed", f"its job {reason} the run began; see its logs")
+        assert run(state="running", claim=SLURM)[0] == "dead"
+    assert run(**queued, squeue="7_1|PENDING") == ("queued", None)  # requeued since
 
 
 def test_nothing_is_called_lost_while_slurm_does_not_answer(run):
