@@ -81,7 +81,15 @@ def _from_json(file: IO[str]) -> local.Request:
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the pool that standard input asks for."""
     request = _from_json(sys.stdin)
     say_on_console(True)
-    local.run_all(request)
+    try:
+        local.run_all(request)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -60,7 +60,8 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(BEAT_S):
-            self.beat()
+            with suppress(OSError):  # on a full disk the next one may succeed
+                self.beat()
 
 
 @dataclass
@@ -107,6 +108,8 @@ class Pool:
                         self._note_death(key, code, is_fresh=slot.is_fresh)
                 self._tick()
         finally:
+            for slot in self._slots:
+                slot.dismiss()
             for slot in self._slots:
                 slot.end()
             for number, handler in handlers.items():

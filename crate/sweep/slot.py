@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from crate import provenance
+from crate.config.errors import UserError
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local
 
@@ -54,17 +55,25 @@ class Slot:
 
     def _start(self) -> None:
         self._deadline = float("inf")
-        with open(self._log, "ab") as log:
-            self.process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                cwd=self._code,
-                env={**os.environ, **self._environment},
-                start_new_session=True,
-            )
+        try:
+            with open(self._log, "ab") as log:
+                self.process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    cwd=self._code,
+                    env={**os.environ, **self._environment},
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self.signature = None
+            raise UserError(
+                f"cannot start a worker in {self._code}: {error}",
+                "the folders of the sweep and of its code, as the launch left them",
+                "the same command, which goes on where the runs were",
+            ) from error
 
     def update(self) -> int | None:
         """Free the slot if its run has ended; return the exit code of a worker that died with it.
@@ -84,12 +93,17 @@ class Slot:
         self.signature = None
         return self._bury()
 
+    def dismiss(self) -> None:
+        """Ask the worker to exit, after the run that it is at."""
+        if self.process is not None:
+            with suppress(BrokenPipeError):  # bytes that a dead worker never read
+                self.process.stdin.close()
+
     def end(self) -> None:
-        """Let the worker exit, after the run that it is at; kill it if it does not."""
+        """Wait until the worker has exited; kill it if it does not, once it has no run."""
         if self.process is None:
             return
-        with suppress(BrokenPipeError):  # bytes that a dead worker never read
-            self.process.stdin.close()
+        self.dismiss()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(None if self.signature else EXIT_S)
         self._bury()

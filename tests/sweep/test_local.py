@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from crate.config.errors import UserError
 from crate.runfolder import read_json
 from crate.sweep import slot
 from crate.sweep.options import Local
@@ -107,7 +108,7 @@ def test_a_worker_that_ends_in_any_way_frees_its_slot(end, tmp_path, monkeypatch
     group = one.process.pid
     wait_until(lambda: one.update() is not None, 30)
     assert one.signature is None and one.process is None
-    wait_until(lambda: not _lives(group), 10)  # nor is anything left of it
+    wait_until(lambda: not _lives(group), 10)  # and nothing is left of it
     one.begin("0123456789ab", tmp_path)
     assert one.is_fresh
     one.signature = None
@@ -123,6 +124,14 @@ def test_a_worker_that_hangs_at_its_exit_is_killed(tmp_path, monkeypatch):
     one.end()
     assert one.process is None
     wait_until(lambda: not _lives(group), 10)
+
+
+def test_a_snapshot_that_is_gone_is_named(tmp_path, monkeypatch):
+    one = _slot(tmp_path, monkeypatch, "exit")
+    with pytest.raises(UserError, match=f"cannot start a worker in {tmp_path}/gone"):
+        one.begin("0123456789ab", tmp_path / "gone")
+    assert one.signature is None
+    one.end()
 
 
 def _lives(group: int) -> bool:
@@ -198,13 +207,21 @@ def test_the_slots_share_the_machine(monkeypatch):
     assert all("CUDA_VISIBLE_DEVICES" not in share for share in shares(on_cpu=True))
 
 
-def test_a_pool_in_the_background_outlives_its_terminal(odd, tmp_path):
-    outputs = tmp_path / "out"
+@pytest.fixture
+def outputs(tmp_path):
+    """A folder of outputs; whatever a failed test leaves at work there is cancelled."""
+    yield tmp_path / "out"
+    if list(tmp_path.glob("out/sweeps/*/pool-*.json")):
+        ask(tmp_path / "out", "cancel", "seed", "--yes")
+
+
+def test_a_pool_in_the_background_outlives_its_terminal(odd, outputs):
     words = ("-m", *odd, "model.kwargs.mode=slow", "seed=0,1,2", f"outputs={outputs}")
     words += ("hydra.launcher.slots=1", "train.epochs=1000", "hydra.launcher.wait=false")
-    in_terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))"
+    # A terminal that closes, and a script's `&`, which has its commands ignore Ctrl-C.
+    terminal = f"trap '' INT; exec {sys.executable} -c 'import pty, sys; pty.spawn(sys.argv[1:])'"
     done = subprocess.run(
-        [sys.executable, "-c", in_terminal, *command(*words)], capture_output=True, text=True
+        ["bash", "-c", f'{terminal} "$@"', "bash", *command(*words)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     pool = _pool_in_the_background(done.stdout)
