@@ -22,6 +22,8 @@ def code_files(folder: Path, excluded: set[Path]) -> set[str]:
 
     A repository within the repository is asked itself: git names its folder, not its files.
     """
+    if provenance.is_snapshot(folder):
+        return _walk(folder, excluded)
     is_root = provenance.git(folder, "rev-parse", "--show-prefix") == b"\n"
     tracked = provenance.git(folder, "ls-files", "-z", "--cached") if is_root else None
     if tracked is None:

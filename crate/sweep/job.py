@@ -11,12 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from crate import provenance
+from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.config.schema import dump, restore
 from crate.ownership import Busy, owner_of
 from crate.progress import say_on_console
 from crate.runfolder import RunFolder, find, read_json, write_json
 from crate.secrets import file_mode, redact
+from crate.sweep import snapshot
 from crate.sweep.folder import SweepFolder
 from crate.sweep.freeze import Point
 from crate.sweep.modules import Modules
@@ -75,6 +78,8 @@ class Job:
             logger.info("cancelled before it began")
             return None
         try:
+            if provenance.is_snapshot(CHECKOUT):
+                snapshot.require_intact(CHECKOUT)
             return _train(values, ranks, ends_process=ends_process)
         except Busy as error:
             logger.info("left to the process that runs it: %s", error.given)

@@ -196,8 +196,6 @@ def _freeze_code(launched: Launch, manifest: dict[str, Any]) -> dict[str, Path]:
     roots = [Path(root) for point in todo if (root := getattr(point.config.data, "root", None))]
     code = snapshot.take(sweep.outputs, excluded=list(dict.fromkeys(roots)))
     modules = Modules.of([point.config for point in todo])
-    for file in modules.outside:
-        logger.warning("%s is outside of the checkout: an edit before its job starts counts", file)
     manifest["launches"][-1] |= {"code": code.name, "outside": modules.outside}
     for point in todo:
         if isinstance(point.config.tracker, Wandb):

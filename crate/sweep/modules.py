@@ -1,19 +1,17 @@
-"""The modules of a user's own targets: found again in a job, and watched where they lie outside."""
+"""The modules of a user's own targets: found again in a job, and watched where outside."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
-import sysconfig
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
+from crate import code_record
 from crate.config.check import CHECKOUT
 from crate.config.commandline import config_dirs
+from crate.config.errors import shorten
 from crate.config.schema import Config, Target
-from crate.config.target import locate
 
 logger = logging.getLogger("crate")
 
@@ -22,7 +20,8 @@ logger = logging.getLogger("crate")
 class Modules:
     """`paths` are folders to import from, relative ones from the checkout or its snapshot.
 
-    `outside` holds the files of targets that no snapshot has, each with its hash at the launch.
+    `outside` holds the files that own targets import from outside of the checkout, each with the
+    digest of its syntax tree at the launch.
     """
 
     paths: list[str]
@@ -30,7 +29,10 @@ class Modules:
 
     @classmethod
     def of(cls, configs: list[Config]) -> Modules:
-        """Returns those of the command line's `--config-dir`, and of the targets of `configs`."""
+        """Return those of the command line's `--config-dir` and of the targets of `configs`.
+
+        The targets have been imported, as the check of their arguments does.
+        """
         folders = [folder.resolve() for folder in config_dirs(sys.argv[1:])]
         paths = [
             str(folder.relative_to(CHECKOUT) if folder.is_relative_to(CHECKOUT) else folder)
@@ -42,30 +44,18 @@ class Modules:
             for entry in fields(config)
             if isinstance(node := getattr(config, entry.name), Target) and node.is_own
         }
-        files = {file for target in targets if (file := _file_outside(target)) is not None}
-        return cls(paths, {str(file): _hash(file) for file in sorted(files)})
+        files = code_record.record(targets)
+        outside = {name: files[name] for name in files if Path(name).is_absolute()}
+        if outside:
+            logger.warning(
+                "outside of the checkout, so that an edit before a job starts counts: %s",
+                shorten(outside, 6),
+            )
+        return cls(paths, outside)
 
     def find(self) -> None:
-        """Lets Python find them in this process, and says which are not those of the launch."""
+        """Let Python find them in this process, and warn of files that changed since the launch."""
         for path in self.paths:
             sys.path.append(str(CHECKOUT / path))
-        for file, known in self.outside.items():
-            if not Path(file).is_file() or _hash(Path(file)) != known:
-                logger.warning("%s is not what it was at the launch", file)
-
-
-def _file_outside(target: str) -> Path | None:
-    """Returns the file of a target that is neither in the checkout nor an installed package's."""
-    found: Any = sys.modules.get(getattr(locate(target), "__module__", None) or "")
-    if getattr(found, "__file__", None) is None:
-        return None
-    file = Path(found.__file__).resolve()
-    installed = [
-        Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")
-    ]
-    is_known = any(file.is_relative_to(folder) for folder in (CHECKOUT, *installed))
-    return None if is_known else file
-
-
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+        if changed := code_record.changed_files(self.outside):
+            logger.warning("changed since the launch: %s", shorten(changed, 6))

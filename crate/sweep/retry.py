@@ -87,4 +87,6 @@ def _snapshots(
             raise UserError(
                 f"the snapshot {found[key]} is gone", "the checkout as it is now", "--new-code"
             )
+    for code in set(found.values()):
+        snapshot.require_intact(code)
     return found

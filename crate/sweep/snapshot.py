@@ -1,7 +1,7 @@
 """A copy of the checkout's code, so that what waits in a queue runs what was there when it came.
 
     outputs/code/<hash>/      one for each state of the code, however many sweeps use it
-        .snapshot.json        revision, uncommitted changes, number and size of the files
+        .snapshot.json        revision, uncommitted changes, what the files are
         launch.py, crate/...  as the checkout has them, read-only
 
 With git, that is every file that git tracks, as edited, and code that it neither tracks nor
@@ -19,7 +19,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,10 +28,11 @@ from typing import NamedTuple
 
 from crate import provenance
 from crate.config.check import CHECKOUT
-from crate.config.errors import UserError
+from crate.config.errors import UserError, shorten
 from crate.secrets import redact
 from crate.sweep.code_files import code_files, real
 
+ORIGIN = ("revision", "dirty_diff")
 MAX_MB = 50  # 1e6 bytes
 LEFTOVER_S = 24 * 3600  # nobody takes that long to copy
 
@@ -69,11 +70,12 @@ def take(outputs: Path, excluded: Sequence[Path] = (), checkout: Path = CHECKOUT
         if not snapshot.exists():
             size_mb = sum(len(copy.content) for copy in copies.values()) / 1e6
             facts = {"files": len(copies), "mb": round(size_mb, 3), "taken_from": str(checkout)}
+            facts["contents"] = _digests(copies)
             _store(snapshot, copies, origin | facts)
     except OSError as error:
         given = f"cannot write to {store}: {error.strerror}"
         raise UserError(given, "a writable folder", "outputs=FOLDER") from error
-    _require_whole(snapshot, copies)
+    require_intact(snapshot)
     return snapshot
 
 
@@ -183,9 +185,34 @@ def _remove_leftovers(store: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _require_whole(snapshot: Path, names: Iterable[str]) -> None:
-    """Raises UserError where someone, or a cluster's purge of old files, took files away."""
-    for name in (provenance.SNAPSHOT_FILE, *names):
-        if not os.path.lexists(snapshot / name):
-            given = f"the snapshot {snapshot} is damaged: {name} is gone"
-            raise UserError(given, "a whole one", f"rm -rf {quote(str(snapshot))}")
+def require_intact(snapshot: Path) -> None:
+    """Raise UserError unless a snapshot holds exactly the files that were copied into it.
+
+    Its name is the hash of their names and contents. People edit files, clusters purge old ones.
+    """
+    try:
+        facts = json.loads((snapshot / provenance.SNAPSHOT_FILE).read_text())
+        origin = {key: facts[key] for key in ORIGIN}
+        copies = _read(real(snapshot), set())
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _damaged(snapshot, [f"{provenance.SNAPSHOT_FILE} is gone or damaged"]) from None
+    if _hash(copies, origin) != snapshot.name:
+        found, copied = _digests(copies), facts.get("contents")
+        if copied is None:  # a snapshot of an earlier version
+            raise _damaged(snapshot, ["its files are not those that its name stands for"])
+        gone = [f"{name} is gone" for name in copied if name not in found]
+        altered = [f"{name} was altered" for name in found if copied.get(name, 0) != found[name]]
+        raise _damaged(snapshot, gone + altered)
+
+
+def _digests(copies: dict[str, Copy]) -> dict[str, str]:
+    """Return the hash of each entry, by which a damaged one is named."""
+    return {name: _hash({name: copy}, {}) for name, copy in copies.items()}
+
+
+def _damaged(snapshot: Path, reasons: list[str]) -> UserError:
+    return UserError(
+        f"the snapshot {snapshot} is damaged: {shorten(reasons, 5)}",
+        "the code as it was copied",
+        f"rm -rf {quote(str(snapshot))}, then launch again, or retry with --new-code",
+    )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from crate import provenance, secrets
+from crate import code_record, provenance, secrets
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.sweep import snapshot
-from crate.sweep.snapshot import take
+from crate.sweep.snapshot import require_intact, take
 
 SOURCES = {
     "launch.py": "print(1)\n",
@@ -336,11 +338,56 @@ def test_a_failed_copy_leaves_nothing_and_says_why(checkout, tmp_path, monkeypat
         take(tmp_path / "file", [], checkout)
 
 
-def test_a_snapshot_that_lost_a_file_is_not_used(checkout, tmp_path):
+def test_a_damaged_snapshot_is_not_used_and_the_damage_is_named(checkout, tmp_path):
+    (checkout / "again").symlink_to("conf")
+
+    def lose(file: Path) -> None:
+        file.unlink()
+
+    def alter(file: Path) -> None:
+        file.chmod(0o644)
+        file.write_bytes(file.read_bytes().replace(b"1", b"2"))  # of the same size
+
+    def empty(file: Path) -> None:
+        file.chmod(0o644)
+        file.write_text("[]")
+
+    def swap(link: Path) -> None:
+        link.unlink()
+        link.symlink_to("crate")
+
+    for damage, name, reason in (
+        (lose, "conf/config.yaml", "conf/config.yaml is gone"),
+        (alter, "launch.py", "launch.py was altered"),
+        (lambda file: file.write_text("x = 1"), "crate/extra.py", "crate/extra.py was altered"),
+        (swap, "again", "again was altered"),
+        (lambda file: file.chmod(0o755), "launch.py", "launch.py was altered"),
+        (lose, ".snapshot.json", ".snapshot.json is gone or damaged"),
+        (empty, ".snapshot.json", ".snapshot.json is gone or damaged"),
+    ):
+        found = take(tmp_path / "outputs", [], checkout)
+        require_intact(found)
+        damage(found / name)
+        for use in (
+            partial(take, tmp_path / "outputs", [], checkout),
+            partial(require_intact, found),
+        ):
+            with pytest.raises(UserError, match=f"damaged: {reason}\n") as raised:
+                use()
+        assert str(found) in raised.value.fix
+        shutil.rmtree(found)
+
+
+def test_a_snapshot_of_an_earlier_version_is_verified_too(checkout, tmp_path):
     found = take(tmp_path / "outputs", [], checkout)
-    (found / "conf" / "config.yaml").unlink()
-    with pytest.raises(UserError, match="damaged: conf/config.yaml is gone"):
-        take(tmp_path / "outputs", [], checkout)
+    facts = {key: value for key, value in about(found).items() if key != "contents"}
+    (found / ".snapshot.json").chmod(0o644)
+    (found / ".snapshot.json").write_text(json.dumps(facts))
+    require_intact(found)
+    (found / "launch.py").chmod(0o644)
+    (found / "launch.py").write_text("print(2)\n")
+    with pytest.raises(UserError, match="damaged"):
+        require_intact(found)
 
 
 def test_odd_names_are_taken_as_they_are(checkout, tmp_path):
@@ -374,18 +421,19 @@ def run_in(folder: Path, *command: str) -> str:
 
 
 def test_the_snapshot_of_this_checkout_runs_and_says_where_it_comes_from(tmp_path):
-    fingerprint, described = provenance.fingerprint(), provenance.describe()
+    described = provenance.describe()
     repository = tmp_path / "around"  # whose revision must not be taken for the code's
     write(repository, a="1")
     commit(repository)
     found = take(repository / "outputs", [CHECKOUT / "data", CHECKOUT / "outputs"])
     program = (
-        "import json, sys, crate.run; from crate import provenance as p;"
-        "print(json.dumps([crate.__file__, p.fingerprint(), p.describe(), 'torch' in sys.modules]))"
+        "import json, sys, crate.run; from crate import code_record, provenance as p;"
+        "code = code_record.record([]);"
+        "print(json.dumps([crate.__file__, code, p.describe(), 'torch' in sys.modules]))"
     )
-    where, there, description, has_torch = json.loads(run_in(found, "-c", program))
+    where, code, description, has_torch = json.loads(run_in(found, "-c", program))
     assert Path(where).is_relative_to(found) and not has_torch
-    assert there == description["fingerprint"] == fingerprint
+    assert "crate/run.py" in code and code_record.changed_files(code) == []
     assert description["revision"] == described["revision"]
     assert description["dirty_diff"] == described["dirty_diff"]
     assert "embed_dim" in run_in(found, "launch.py", "--cfg", "job")
