@@ -2,12 +2,11 @@
 
     FOLDER/
         model.safetensors   the weights, under timm's names for this model
-        config.json         architecture and its arguments, as timm reads them; what the run was
+        config.json         architecture and its arguments, names of the classes and preparation of
+                            the images, as timm reads them; what the run was
 
-    timm.create_model(architecture, checkpoint_path=FOLDER/model.safetensors, **model_args)
-    timm.create_model("local-dir:FOLDER", pretrained=True)
-
-CRATE is timm's once `import crate.model` has registered it.
+How to load them is what `crate.export_usage` prints. A model of the user's own, which timm does not
+know, is described by its class instead of an architecture.
 """
 
 from __future__ import annotations
@@ -23,7 +22,10 @@ from omegaconf import DictConfig
 
 from crate.config import check
 from crate.config.errors import UserError
-from crate.config.schema import CRATE, Config, Data, ViT, pair
+from crate.config.schema import CRATE, Config, Data, Folder, ViT, pair
+from crate.config.target import arguments
+from crate.data import layout
+from crate.export_usage import usage
 from crate.stored_config import stored
 
 logger = logging.getLogger("crate")
@@ -38,66 +40,71 @@ SIZES = {  # (embed_dim, depth, num_heads) -> timm's name; others are the first 
     },
     ViT: {(192, 12, 3): "vit_tiny_patch16_224", (384, 12, 6): "vit_small_patch16_224"},
 }
-NOT_ARGUMENTS = ("_target_", "kwargs", "allow_long")
 
 
 def export_checkpoint(cfg: DictConfig, overrides: list[str]) -> Path:
-    """Writes the model of `cfg.checkpoint` to `cfg.export_to`, whole or not at all; returns where.
+    """Write the model of `cfg.checkpoint` to `cfg.export_to`, whole or not at all; return where.
 
     Without `export_to` that is the checkpoint's name with -export behind it, beside it. An earlier
-    export is replaced. Raises UserError for a folder that holds something else, for a model that
-    timm does not know, and for weights that do not fit. The data set need not be there.
+    export is replaced. The data set need not be there. Raise UserError for a folder that holds
+    something else, and for weights that do not fit.
     """
     tree, values, path = stored(cfg, overrides)
     tree.task, tree.checkpoint, tree.export_to = "export", str(path), cfg.export_to
     config = check.typed(tree)
-    architecture, arguments = _architecture(config)
+    described = _described(config)
     model = _model(config, values, path)
     folder = Path(config.export_to or path.with_name(f"{path.stem}-export"))
     _require_free(folder)
-    described = {
-        "architecture": architecture,
-        "num_classes": arguments["num_classes"],
-        "model_args": arguments,
-        "pretrained_cfg": _preparation(config.data, arguments),
-        "crate": {
-            "checkpoint": path.name,
-            "signature": values.get("signature"),
-            "step": values.get("step"),
-            "metrics": values.get("metrics"),
-        },
+    if names := values.get("label_names") or _names_of_folder(config.data):
+        described["label_names"] = names
+    described["crate"] = {
+        "checkpoint": path.name,
+        "signature": values.get("signature"),
+        "step": values.get("step"),
+        "metrics": values.get("metrics"),
     }
     _write(folder, model.state_dict(), described)
     if isinstance(values.get("ema"), dict):
         logger.info("the running mean of the weights (val/ema_*) is not exported")
+    if not names:
+        logger.info("the names of the classes are not known: neither checkpoint nor data has them")
     logger.info("exported to %s: %s", folder, ", ".join(FILES))
-    logger.info('load it by timm.create_model("local-dir:%s", pretrained=True)', folder)
+    for line in usage(folder, described, model):
+        logger.info(line)
     return folder
 
 
-def _architecture(config: Config) -> tuple[str, dict[str, Any]]:
-    """Returns timm's name of the configured model, and the arguments that make it."""
-    model = config.model
+def _described(config: Config) -> dict[str, Any]:
+    """Return what config.json says of the model: timm's architecture, or the user's own class."""
+    model, given = config.model, arguments(config.model)
     if type(model) in SIZES and not model.is_own:
-        arguments = {key: each for key, each in vars(model).items() if key not in NOT_ARGUMENTS}
         known = SIZES[type(model)]
         size = (model.embed_dim, model.depth, model.num_heads)
-        return known.get(size, next(iter(known.values()))), arguments
-    if model._target_ == "crate.model.from_timm.create":
-        from timm.models import resolve_model_input_args
+        name = {"architecture": known.get(size, next(iter(known.values())))}
+    elif model._target_ == "crate.model.from_timm.create":
+        name, given = _of_timm(given)
+    else:
+        name = {"target": model._target_}
+    return {
+        **name,
+        "num_classes": config.data.num_classes,
+        "model_args": given,
+        "pretrained_cfg": _preparation(config.data, fixed_size="img_size" in given),
+    }
 
-        arguments = {key: each for key, each in model.kwargs.items() if key != "pretrained"}
-        name = arguments.pop("model_name")
-        asked = {key: arguments.pop(key) for key in ("img_size", "in_chans")}
-        arguments = resolve_model_input_args(name, asked, **arguments)
-        for key in ("model_name", "pretrained_cfg"):
-            arguments.pop(key, None)
-        return name, arguments
-    raise UserError(
-        f"timm knows no {model._target_}",
-        "CRATE, ViT, and the models of timm (model=timm)",
-        "a checkpoint of one of these",
-    )
+
+def _of_timm(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return timm's name of a model that is configured by it, and the arguments that make it."""
+    from timm.models import resolve_model_input_args
+
+    given = {key: each for key, each in given.items() if key != "pretrained"}
+    name = given.pop("model_name")
+    asked = {key: given.pop(key) for key in ("img_size", "in_chans")}
+    given = resolve_model_input_args(name, asked, **given)
+    return {"architecture": name}, {
+        key: each for key, each in given.items() if key not in ("model_name", "pretrained_cfg")
+    }
 
 
 def _model(config: Config, values: dict[str, Any], path: Path) -> Any:
@@ -112,20 +119,35 @@ def _model(config: Config, values: dict[str, Any], path: Path) -> Any:
     return model
 
 
-def _preparation(data: Data, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Returns how evaluation prepares an image, in timm's words."""
-    size = pair(data.img_size)
-    whole = data.crop_pct == 1
+def _preparation(data: Data, *, fixed_size: bool) -> dict[str, Any]:
+    """Return how evaluation prepares an image, in timm's words."""
+    mean, std = (
+        list(each) * (data.in_chans if len(each) == 1 else 1) for each in (data.mean, data.std)
+    )
     return {
-        "num_classes": arguments["num_classes"],
-        "input_size": [data.in_chans, *size],
-        "fixed_input_size": "img_size" in arguments,  # timm passes it on then
+        "num_classes": data.num_classes,
+        "input_size": [data.in_chans, *pair(data.img_size)],
+        "fixed_input_size": fixed_size,  # timm passes it on then
         "crop_pct": data.crop_pct,
-        "crop_mode": "squash" if whole else "center",
+        "crop_mode": "squash" if data.crop_pct == 1 else "center",
         "interpolation": "bilinear",
-        "mean": list(data.mean),
-        "std": list(data.std),
+        "mean": mean,
+        "std": std,
     }
+
+
+def _names_of_folder(data: Data) -> list[str] | None:
+    """Return the names of the classes of a folder of images, if it is still there.
+
+    Checkpoints of earlier versions do not hold them.
+    """
+    if not isinstance(data, Folder) or not Path(data.root).is_dir():
+        return None
+    try:
+        words, names = layout.labels(Path(data.root)), layout.class_names(Path(data.root))
+    except UserError:
+        return None
+    return [words.get(name, name) for name in names] if len(names) == data.num_classes else None
 
 
 def _require_free(folder: Path) -> None:
@@ -139,14 +161,15 @@ def _require_free(folder: Path) -> None:
 
 
 def _write(folder: Path, weights: dict[str, Any], described: dict[str, Any]) -> None:
-    """Makes the folder under another name, then gives it its own."""
+    """Make the folder under another name, then give it the right one."""
     from safetensors.torch import save
 
     new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
         new.mkdir(parents=True)
-        weights = {name: each.detach().cpu().contiguous() for name, each in weights.items()}
+        # Clones, as safetensors refuses weights that share memory.
+        weights = {name: each.detach().cpu().clone() for name, each in weights.items()}
         (new / FILES[0]).write_bytes(save(weights, metadata={"format": "pt"}))
         (new / FILES[1]).write_text(json.dumps(described, indent=2) + "\n")
         if folder.exists():

@@ -126,14 +126,44 @@ def test_it_is_there_whole_or_not_at_all(composed, tmp_path, monkeypatch):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["best-export", "best.pt"]
 
 
-def test_a_model_that_timm_cannot_build_is_refused(composed, tmp_path):
-    path = tmp_path / "best.pt"
-    saved(composed, path, "model.depth=1")
-    values = torch.load(path)
-    values["config"]["model"] = {"_target_": "torch.nn.Identity", "kwargs": {}}
+def test_a_model_that_timm_does_not_know_is_exported_with_its_class(
+    composed, tmp_path, caplog, monkeypatch
+):
+    """Its weights may share memory, which safetensors alone refuses."""
+    (tmp_path / "tied_weights.py").write_text(
+        "import torch\n"
+        "class Tied(torch.nn.Linear):\n"
+        "    def __init__(self, inputs, outputs):\n"
+        "        super().__init__(inputs, outputs)\n"
+        "        self.same = self.weight\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from tied_weights import Tied
+
+    path, model = tmp_path / "best.pt", Tied(4, 10)
+    saved(composed, path)
+    values = torch.load(path) | {"model": model.state_dict()}
+    given = {"inputs": 4, "outputs": 10}
+    values["config"]["model"] = {"_target_": "tied_weights.Tied", "kwargs": given}
     checkpoint.write(path, values)
-    with pytest.raises(UserError, match=r"timm knows no torch\.nn\.Identity"):
-        export(composed("task=export", f"checkpoint={path}"), [])
+    with caplog.at_level("INFO", "crate"):
+        folder = export(composed("task=export", f"checkpoint={path}"), [])
+    said = json.loads((folder / "config.json").read_text())
+    assert said["target"] == "tied_weights.Tied" and said["model_args"] == given
+    assert f'sys.path.insert(0, "{tmp_path}")' in caplog.text and "pip install" not in caplog.text
+    model.load_state_dict(load_file(folder / FILES[0]))  # as the printed lines do
+
+
+def test_class_names_are_exported_of_the_checkpoint_or_of_the_folder(composed, roots, tmp_path):
+    path, root = tmp_path / "x.pt", f"data.root={roots['imagefolder']}"
+    saved(composed, path, "data=imagefolder", root, "data.img_size=32", "model.depth=1")
+    folder = export(composed("task=export", f"checkpoint={path}"), [])
+    names = [f"n{number:08d}" for number in range(3)]
+    assert json.loads((folder / "config.json").read_text())["label_names"] == names
+    checkpoint.write(path, torch.load(path) | {"label_names": ["a", "b", "c"]})
+    folder = export(composed("task=export", f"checkpoint={path}"), [])
+    local = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    assert local.pretrained_cfg["label_names"] == ["a", "b", "c"]
 
 
 def test_bare_weights_are_exported_as_configured(composed, tmp_path):

@@ -248,7 +248,7 @@ def _accepts(function, given):
     return True
 
 
-def test_a_subclass_trains_in_a_sweep_and_is_evaluated_and_exported(mine, tmp_path):
+def test_a_subclass_trains_in_a_sweep_and_is_evaluated(mine, tmp_path):
     """Frozen by the launch, restored by the jobs and from a checkpoint."""
     typed = (f"--config-dir={mine}", f"outputs={tmp_path}", "model=own", *TINY, "train.epochs=1")
     typed += ("schedule.warmup_epochs=0", "device=cpu")
