@@ -117,10 +117,12 @@ def make_mine(folder):
     (folder / "mine" / "model").mkdir(parents=True)
     (folder / "mine" / "model" / "pooled.yaml").write_text(block("yaml", "mine/model/pooled.yaml"))
     (folder / "mine" / "pooled.py").write_text(block("python", "mine/pooled.py"))
+    (folder / "mine" / "model" / "gated.yaml").write_text(block("yaml", "mine/model/gated.yaml"))
+    (folder / "mine" / "gated.py").write_text(block("python", "mine/gated.py"))
 
 
 def test_the_commands_were_found():
-    assert len(COMMANDS) == 19 and len(QUESTIONS) == 5, (COMMANDS, QUESTIONS)
+    assert len(COMMANDS) == 20 and len(QUESTIONS) == 5, (COMMANDS, QUESTIONS)
 
 
 def test_the_python_example_runs():
