@@ -12,6 +12,7 @@ from crate.config.schema import Config, Target, dump
 from crate.config.signature import shape
 from crate.data import facts
 from crate.runfolder import RunFolder
+from crate.status import Claim, Measured
 
 logger = logging.getLogger("crate")
 
@@ -38,7 +39,7 @@ def begin(
         reason=None,
         traceback=None,
         sigterm_at=None,
-        step=folder.status.get("step", 0),
+        step=folder.status.step,
         total_steps=built.total_steps,
     )
     for note in (*built.notes, built.compiled):
@@ -63,14 +64,14 @@ def _code(config: Config) -> dict[str, Any]:
     return {"code": files, "fingerprint": code_record.fingerprint(files)}
 
 
-def claim_of_job() -> dict[str, str] | None:
-    """Returns what started this process: a Slurm job by its number, a local pool, or None."""
+def claim_of_job() -> Claim | None:
+    """Return what started this process: a Slurm job by its number, a local pool, or None."""
     env = os.environ
     if "CRATE_POOL" in env:
-        return {"pool": env["CRATE_POOL"]}
+        return Claim(pool=env["CRATE_POOL"])
     if "SLURM_ARRAY_JOB_ID" in env:
-        return {"slurm": f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}"}
-    return {"slurm": env["SLURM_JOB_ID"]} if "SLURM_JOB_ID" in env else None
+        return Claim(slurm=f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}")
+    return Claim(slurm=env["SLURM_JOB_ID"]) if "SLURM_JOB_ID" in env else None
 
 
 def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
@@ -93,12 +94,12 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
         best_chosen_on=chosen_on(built.splits),
         test=result.test,
         time_s=round(result.time_s(), 3),
-        measured={  # tells a later plan how long such a run takes
-            "shape": shape(config),
-            "device_s_per_epoch": result.time_s() * built.ranks.size / config.train.epochs,
-            "hardware": hardware(built.device),
-            "in_slurm": "SLURM_JOB_ID" in os.environ,
-        },
+        measured=Measured(  # tells a later plan how long such a run takes
+            shape=shape(config),
+            device_s_per_epoch=result.time_s() * built.ranks.size / config.train.epochs,
+            hardware=hardware(built.device),
+            in_slurm="SLURM_JOB_ID" in os.environ,
+        ),
         size_mb=folder.size_mb(),
     )
     logger.info("run folder: %s (%.1f MB)", folder.path, folder.size_mb())
@@ -117,15 +118,15 @@ def say_result(folder: RunFolder) -> None:
     status = folder.status
     logger.info(
         "val/top1: last %.2f, best %.2f at step %d (chosen on %s)",
-        status["last_top1"],
-        status["best_top1"],
-        status["best_step"],
-        status["best_chosen_on"],
+        status.last_top1,
+        status.best_top1,
+        status.best_step,
+        status.best_chosen_on,
     )
-    if status["test"]:
+    if status.test:
         logger.info(
             "test/top1: last %.2f, best by val/top1 %.2f",
-            status["test"]["test/top1"],
-            status["test"]["test/best_top1"],
+            status.test["test/top1"],
+            status.test["test/best_top1"],
         )
     logger.info("curve: %s", folder.curve)

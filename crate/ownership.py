@@ -18,11 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from crate import records
 from crate.config.errors import UserError
-from crate.runfolder import read_json, write_json
+from crate.records import Damaged, Record
 
 logger = logging.getLogger("crate")
 
@@ -35,10 +36,28 @@ class Busy(UserError):
     """A folder's owner is at work, or may be."""
 
 
+@dataclass(kw_only=True)
+class Owner(Record):
+    """The process that owns a folder, told from every other.
+
+    `started` tells a reused pid, `restarts` an earlier start of the same Slurm job. `heartbeat` is
+    in seconds since 1970 by the clock of its machine.
+    """
+
+    version: int = 1
+    host: str
+    pid: int
+    started: str | None = None
+    job: str | None = None
+    restarts: str = "0"
+    heartbeat: float
+    released: bool = False
+
+
 class Ownership:
     """The right to write to a folder, kept alive by a heartbeat until `release`."""
 
-    def __init__(self, path: Path, number: int, record: dict[str, Any]) -> None:
+    def __init__(self, path: Path, number: int, record: Owner) -> None:
         self.path, self.number, self.record = path, number, record
         self._stop = threading.Event()
         self._beat = self._lost = lambda: None
@@ -49,10 +68,10 @@ class Ownership:
         while True:
             newest = max((number for number, _ in _owners(folder)), default=0)
             if owner := owner_of(folder):
-                age = time.time() - owner.get("heartbeat", 0)
+                age = time.time() - owner.heartbeat
                 raise Busy(
-                    f"{folder.name} is being run by process {owner.get('pid', '?')} on "
-                    f"{owner.get('host', '?')} (heartbeat {age:.0f} s ago)",
+                    f"{folder.name} is being run by process {owner.pid or '?'} on "
+                    f"{owner.host} (heartbeat {age:.0f} s ago)",
                     "one process a run; it is free 5 minutes after the last heartbeat",
                     "seed=N or any other change for another run",
                 )
@@ -64,7 +83,7 @@ class Ownership:
                 continue  # a rival was first; look again
             try:
                 with os.fdopen(handle, "w") as file:
-                    file.write(json.dumps(record))
+                    file.write(json.dumps(record.to_json()))
             except OSError:  # a full disk; an empty file would pass for an owner at work
                 path.unlink()
                 raise
@@ -90,7 +109,7 @@ class Ownership:
             try:
                 if not self.is_held():
                     return self._lost()
-                write_json(self.path, self.record | {"heartbeat": time.time()})
+                records.write(self.path, replace(self.record, heartbeat=time.time()))
                 self._beat()
             except OSError:
                 pass  # a full disk must not end the run; the next beat may succeed
@@ -107,7 +126,7 @@ class Ownership:
         """Gives the folder back."""
         self._stop.set()
         if self.is_held():
-            write_json(self.path, self.record | {"released": True})
+            records.write(self.path, replace(self.record, released=True))
 
 
 @contextmanager
@@ -149,52 +168,52 @@ def _owners(folder: Path) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for match, path in found if match]
 
 
-def _live(path: Path) -> dict[str, Any] | None:
-    """Returns the record of an owner that may still be running, or None."""
-    owner = read_json(path)
-    if not owner:  # empty: its owner is writing it just now, or died doing so
+def _live(path: Path) -> Owner | None:
+    """Return the record of an owner that may still be running, or None."""
+    try:
+        owner = records.read(Owner, path)
+    except Damaged:  # its owner is writing it just now, or died doing so
         try:
-            return (
-                {"heartbeat": at} if time.time() - (at := path.stat().st_mtime) < STALE_S else None
-            )
+            at = path.stat().st_mtime
         except FileNotFoundError:
             return None
+        unknown = Owner(host="an unknown machine", pid=0, heartbeat=at)
+        return unknown if time.time() - at < STALE_S else None
     me = this_process()
-    if owner.get("released") or not is_alive(owner):
+    if owner is None or owner.released or not is_alive(owner):
         return None
-    same_job = owner["job"] is not None and owner["job"] == me["job"]
-    if same_job and owner["restarts"] != me["restarts"]:  # the job was requeued: it is us
-        return None
+    if owner.job is not None and owner.job == me.job and owner.restarts != me.restarts:
+        return None  # the job was requeued: it is us
     return owner
 
 
-def owner_of(folder: Path) -> dict[str, Any] | None:
-    """Returns the record of the process that may be running in `folder`, or None."""
+def owner_of(folder: Path) -> Owner | None:
+    """Return the record of the process that may be running in `folder`, or None."""
     newest = max((number for number, _ in _owners(folder)), default=0)
     return _live(folder / f"owner-{newest}.json") if newest else None
 
 
-def is_alive(record: dict[str, Any]) -> bool:
+def is_alive(owner: Owner) -> bool:
     """Tells whether the process of a record may live: by its pid here, elsewhere by its heartbeat.
 
     Here too a process that has not beaten for 5 minutes is given up.
     """
-    if time.time() - record["heartbeat"] > STALE_S:
+    if time.time() - owner.heartbeat > STALE_S:
         return False
-    here = record["host"] == socket.gethostname()
-    return not here or record["started"] == _start_time(record["pid"])
+    here = owner.host == socket.gethostname()
+    return not here or owner.started == _start_time(owner.pid)
 
 
-def this_process() -> dict[str, Any]:
-    """Returns what tells this process from every other, with a heartbeat of now."""
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": _start_time(os.getpid()),
-        "job": os.environ.get("SLURM_JOB_ID"),
-        "restarts": os.environ.get("SLURM_RESTART_COUNT", "0"),
-        "heartbeat": time.time(),
-    }
+def this_process() -> Owner:
+    """Return the record of this process, with a heartbeat of now."""
+    return Owner(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=_start_time(os.getpid()),
+        job=os.environ.get("SLURM_JOB_ID"),
+        restarts=os.environ.get("SLURM_RESTART_COUNT", "0"),
+        heartbeat=time.time(),
+    )
 
 
 def _start_time(pid: int) -> str | None:

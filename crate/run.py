@@ -25,7 +25,8 @@ from crate.config.signature import signature
 from crate.data import facts
 from crate.ownership import Ownership
 from crate.progress import logger, say_in_file, say_on_console
-from crate.runfolder import RunFolder, find, read_json, require_writable
+from crate.records import read_json
+from crate.runfolder import RunFolder, find, require_writable
 from crate.secrets import leaking_names, redact
 from crate.tracking import Jsonl, Tracker, Trackers
 from crate.train.distributed import Ranks
@@ -145,7 +146,7 @@ class Run:
         folder = RunFolder.create(self.config.outputs, self.label, self.signature)
         self.owner = Ownership.take(folder.path)
         folder.remove_temporary_files()
-        if folder.status.get("state") != "finished":
+        if folder.status.state != "finished":
             return folder.path, None
         self.owner.release()
         return folder.path, self._say_done(folder)
@@ -166,14 +167,14 @@ class Run:
         Raises UserError where it is done, by code or on images that have changed since.
         """
         status, config = folder.status, self.config
-        finished = status.get("state") == "finished"
+        finished = status.state == "finished"
         since = changes(read_json(folder.path / "meta.json"), config.data)
         if config.rerun or (wants_rerun(since, config) if finished else config.resume == "never"):
             Ownership.take(folder.path).release()  # not under a process that is still at it
             logger.info("set aside: %s", folder.set_aside())
             return None
         if not finished:
-            say_mixed(since, status.get("step", 0))
+            say_mixed(since, status.step)
             return None
         raise_all(unanswered([(folder.path, since, config)]))
         return self._say_done(folder)
@@ -183,7 +184,7 @@ class Run:
         logger.info("done already: %s", folder.path)
         bookkeeping.say_result(folder)
         logger.info("to train it anew, type rerun=true; the old run is kept aside")
-        return folder.status["best_top1"]
+        return folder.status.best_top1
 
     def _follow(self, built: Any, folder: RunFolder, signals: Signals) -> Any:
         """Train as any rank but the first, which writes nothing; return the state reached."""

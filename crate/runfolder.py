@@ -22,51 +22,22 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
+from crate import records
 from crate.config.errors import UserError
+from crate.records import Unreadable, read_json, whole_file, write_json
 from crate.secrets import redact
+from crate.status import Status
 
 logger = logging.getLogger("crate")
-
-
-@contextmanager
-def whole_file(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
-    """Open a file that takes the name `path` only once it is complete and on disk.
-
-    `mode` holds its permissions, before the process's umask.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: Any, mode: int = 0o666) -> None:
-    """Write JSON values as a whole file; the caller redacts what is only for reading."""
-    with whole_file(path, mode) as file:
-        file.write((json.dumps(values, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns the values of a JSON file; {} where there is none or it is no JSON object."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def find(outputs: str, signature: str) -> Path | None:
@@ -76,10 +47,19 @@ def find(outputs: str, signature: str) -> Path | None:
 
 
 def runs_by_signature(outputs: str | Path) -> dict[str, Path]:
-    """Returns every run folder below `outputs`, but for those set aside."""
+    """Return every run folder below `outputs`, except those set aside."""
     folder = Path(outputs, "runs")
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {path.name.rpartition("-")[2]: path for path in found if "-old-" not in path.name}
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {
+        path.name.rpartition("-")[2]: path
+        for path in paths
+        if not is_set_aside(path) and not path.name.startswith(".")
+    }
+
+
+def is_set_aside(path: Path) -> bool:
+    """Tell whether a run folder was set aside: named <label>-<signature>-old-<n>."""
+    return re.search(r"-[0-9a-f]+-old-\d+$", path.name) is not None
 
 
 def require_writable(outputs: str) -> None:
@@ -103,6 +83,7 @@ class RunFolder:
         self.cancelled = path / "cancelled.json"
         self._status_lock = threading.Lock()
         self._unwritten: dict[str, Any] = {}
+        self._written = Status()
 
     @classmethod
     def create(cls, outputs: str, label: str, signature: str) -> RunFolder:
@@ -131,22 +112,34 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
     @property
-    def status(self) -> dict[str, Any]:
-        """state (running, stopped, failed, finished), step, total_steps, heartbeat, attempts..."""
-        return read_json(self.path / "status.json")
+    def status(self) -> Status:
+        """The run's status; an empty one if there is none yet or it is damaged."""
+        try:
+            return self.read_status()
+        except Unreadable:
+            return Status()
+
+    def read_status(self) -> Status:
+        """Return the run's status; raise Damaged if status.json is not one."""
+        return records.read(Status, self.path / "status.json") or Status()
 
     def update_status(self, **values: Any) -> None:
-        """Change some of the status, without secrets in its texts, and renew its heartbeat.
+        """Change some fields of the status, without secrets in its texts, and renew its heartbeat.
 
-        What a full disk refuses is written with the next change.
+        What a full disk refuses is written with the next change. In place of a damaged status the
+        last one that this object wrote is changed.
         """
         texts = {key: redact(values[key]) for key in ("reason", "traceback") if key in values}
         with self._status_lock:
             self._unwritten |= values | texts
             try:
-                status = self.status | self._unwritten | {"heartbeat": time.time()}
-                write_json(self.path / "status.json", status)
-                self._unwritten = {}
+                status = self.read_status()
+            except Unreadable:
+                status = self._written
+            status = replace(status, **self._unwritten, heartbeat=time.time())
+            try:
+                records.write(self.path / "status.json", status)
+                self._unwritten, self._written = {}, status
             except OSError as error:
                 logger.debug("status.json: %s", error.strerror)
 

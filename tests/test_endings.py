@@ -118,7 +118,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_opened_again(
     reached = {"last_top1": 60.0, "best_top1": 62.5, "best_step": 46, "test": {}}
     folder.update_status(state="finished", best_chosen_on="the evaluation split", **reached)
     assert run._take() == (folder.path, 62.5)
-    assert owner_of(folder.path) is None and folder.status["state"] == "finished"
+    assert owner_of(folder.path) is None and folder.status.state == "finished"
     folder.update_status(state="running")
     assert run._take() == (folder.path, None) and owner_of(folder.path) is not None
 

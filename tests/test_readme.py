@@ -12,7 +12,7 @@ import pytest
 
 from crate.config.check import CHECKOUT
 from crate.config.commandline import CONF
-from crate.runfolder import read_json
+from crate.records import read_json
 from tests.launching import TINY, launch, run_folder
 from tests.sweep.asking import ask
 

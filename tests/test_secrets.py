@@ -12,8 +12,10 @@ from crate import secrets
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.config.schema import Sweep
-from crate.runfolder import RunFolder, read_json
+from crate.records import read_json
+from crate.runfolder import RunFolder
 from crate.secrets import file_mode, leaking_names, leaks, redact
+from crate.status import Claim
 from tests.launching import TINY, launch, run_folder
 
 WORD = "trivialaugment"  # a value that a configuration needs, as a secret's
@@ -76,10 +78,10 @@ def test_a_failure_is_recorded_without_secrets_and_a_path_with_one_stays_a_path(
     tmp_path, environment
 ):
     environment(A_KEY="hush-hush-hush")
-    claim = {"pool": "/x/hush-hush-hush/pool.json"}
+    claim = Claim(pool="/x/hush-hush-hush/pool.json")
     RunFolder(tmp_path).update_status(reason="no hush-hush-hush", traceback=None, claim=claim)
     status = read_json(tmp_path / "status.json")
-    assert status["reason"] == "no <A_KEY>" and status["claim"] == claim
+    assert status["reason"] == "no <A_KEY>" and status["claim"] == claim.to_json()
 
 
 def test_a_sweep_whose_values_equal_a_secret_runs_and_shows_them_nowhere(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 from crate.config.check import typed
 from crate.config.errors import UserError
-from crate.runfolder import read_json
+from crate.records import read_json
 from tests.launching import TINY, Process, command, launch, run_folder, start, status, wait_for_step
 from tests.wandb_server import KEY, Server
 

@@ -24,7 +24,7 @@ from crate import provenance
 from crate.config.errors import UserError
 from crate.data.image import read_pixels
 from crate.ownership import held
-from crate.runfolder import read_json, write_json
+from crate.records import read_json, write_json
 
 FORMAT = 1
 DIGITS = 16

@@ -15,7 +15,7 @@ from typing import IO
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.progress import say_on_console
-from crate.runfolder import read_json
+from crate.records import read_json
 from crate.sweep import local
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local

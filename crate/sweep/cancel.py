@@ -12,7 +12,8 @@ from pathlib import Path
 from crate.config.errors import UserError
 from crate.ownership import owner_of
 from crate.progress import say_on_console
-from crate.runfolder import RunFolder, write_json
+from crate.records import write_json
+from crate.runfolder import RunFolder
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.select import Selection
 from crate.sweep.slurm_queue import SlurmQueue
@@ -50,7 +51,7 @@ def _end(selection: Selection, keys: list[str]) -> None:
     keys = [key for key in keys if states[key].is_active]
     for key in keys:  # before anything is told: a slot or job that starts just now must not begin
         write_json(RunFolder(states[key].path).cancelled, {"time": time.time()})
-    jobs = [job for key in keys if (job := (states[key].status["claim"] or {}).get("slurm"))]
+    jobs = [job for key in keys if (job := states[key].status.job)]
     if jobs:
         done = subprocess.run(["scancel", *jobs], capture_output=True, text=True)
         if done.returncode and _work_on(jobs):  # else they had just ended
@@ -68,8 +69,8 @@ def _work_on(jobs: list[str]) -> bool:
 def _hurry(run: Path) -> None:
     """Has a run of a local pool save and end at once; on another machine it sees that in 15 s."""
     owner = owner_of(run)
-    if owner is not None and owner["job"] is None and owner["host"] == socket.gethostname():
-        os.kill(owner["pid"], signal.SIGINT)
+    if owner is not None and owner.job is None and owner.host == socket.gethostname():
+        os.kill(owner.pid, signal.SIGINT)
 
 
 def agrees(question: str) -> bool:

@@ -35,7 +35,7 @@ def clean_sweep(sweep: SweepFolder, *, yes: bool) -> int:
     with locked(sweep.outputs):
         selection = Selection(sweep, [])
         others = [other for other in sweeps(sweep.outputs) if other.path != sweep.path]
-        named = {key for other in others for key in other.manifest["points"]}
+        named = {key for other in others for key in other.manifest.points}
         found = {sweep.path: "the sweep"}
         for key, state in selection.states.items():
             if state.is_active and key not in named:
@@ -60,10 +60,10 @@ def _set_aside(outputs: Path) -> list[Path]:
 
 def _unused_code(outputs: Path, used_by: list[SweepFolder]) -> Iterator[Path]:
     used = {
-        attempt["code"]
+        attempt.code
         for sweep in used_by
-        for point in sweep.manifest["points"].values()
-        for attempt in point["attempts"]
+        for point in sweep.manifest.points.values()
+        for attempt in point.attempts
     }
     store = place(outputs, "")
     for path in sorted(store.iterdir()) if store.is_dir() else []:

@@ -15,11 +15,11 @@ import hashlib
 import re
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
+from crate import records
 from crate.config.errors import UserError, nearest, shorten
 from crate.ownership import Ownership, held
-from crate.runfolder import read_json, write_json
+from crate.sweep.manifest import Manifest
 
 PATIENCE_S = 330.0  # longer than a dead owner counts as alive
 
@@ -44,13 +44,15 @@ class SweepFolder:
         return folder
 
     @property
-    def manifest(self) -> dict[str, Any]:
-        """What the last launch left; {} where there was none."""
-        return read_json(self.path / "manifest.json")
+    def manifest(self) -> Manifest:
+        """The manifest; one without points if there is none yet."""
+        name = self.path.name.rpartition("-")[0]
+        empty = Manifest(name=name, fixed=[], points={})
+        return records.read(Manifest, self.path / "manifest.json") or empty
 
-    def write_manifest(self, values: dict[str, Any]) -> None:
-        """Writes the manifest, as a whole file; the caller holds the lock of `outputs`."""
-        write_json(self.path / "manifest.json", values)
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest as a whole file; the caller holds the lock of `outputs`."""
+        records.write(self.path / "manifest.json", manifest)
 
     def point_file(self, signature: str) -> Path:
         """Returns the place of a point's frozen configuration."""
@@ -79,12 +81,12 @@ def find_sweep(outputs: str | Path, name: str) -> SweepFolder:
     found = {folder.path.name: folder for folder in sweeps(outputs)}
     if name in found:
         return found[name]
-    named = {key: folder for key, folder in found.items() if folder.manifest["name"] == name}
+    named = {key: folder for key, folder in found.items() if folder.manifest.name == name}
     if len(named) == 1:
         return next(iter(named.values()))
     if named:
         told = "\n           ".join(
-            f"{key}: {' '.join(folder.manifest['fixed']) or 'nothing fixed'}"
+            f"{key}: {' '.join(folder.manifest.fixed) or 'nothing fixed'}"
             for key, folder in named.items()
         )
         raise UserError(f"{len(named)} sweeps are named {name}", told, next(iter(named)))

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from crate.ownership import this_process
 from crate.runfolder import RunFolder, runs_by_signature
+from crate.status import Claim
 from crate.sweep import slurm
 from crate.sweep.folder import SweepFolder
 from crate.sweep.local import Heartbeat
+from crate.sweep.manifest import Attempt, Manifest
 from crate.sweep.options import Launcher, Slurm
 
 logger = logging.getLogger("crate")
@@ -20,7 +21,7 @@ logger = logging.getLogger("crate")
 
 def hand_over(
     sweep: SweepFolder,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     todo: dict[str, Path],
     options: Launcher,
     heartbeat: Heartbeat,
@@ -34,35 +35,36 @@ def hand_over(
     if not todo:
         return []
     folders = {key: RunFolder(runs_by_signature(sweep.outputs)[key]) for key in todo}
-    pool = {} if isinstance(options, Slurm) else {"pool": str(heartbeat.path)}
+    pool = None if isinstance(options, Slurm) else str(heartbeat.path)
     if pool:
         heartbeat.beat()
     for folder in folders.values():
         folder.cancelled.unlink(missing_ok=True)
-        claim = pool or {"process": this_process()}
+        claim = Claim(pool=pool) if pool else Claim(process=this_process())
         folder.update_status(state="queued", reason=None, claim=claim, sigterm_at=None)
     if pool:
-        _note(sweep, manifest, {key: pool for key in todo}, todo)
+        _note(sweep, manifest, {key: Claim(pool=pool) for key in todo}, todo)
         return []
     arrays: list[str] = []
     for code in dict.fromkeys(todo.values()):
         signatures = [key for key in todo if todo[key] == code]
         for jobs in slurm.submit(sweep, signatures, options, code):
-            for key, job in jobs.items():
-                if folders[key].status.get("state") == "queued":  # else it runs, and says so
-                    folders[key].update_status(claim={"slurm": job})
-            _note(sweep, manifest, {key: {"slurm": job} for key, job in jobs.items()}, todo)
+            claims = {key: Claim(slurm=job) for key, job in jobs.items()}
+            for key, claim in claims.items():
+                if folders[key].status.state == "queued":  # otherwise it runs, and says so
+                    folders[key].update_status(claim=claim)
+            _note(sweep, manifest, claims, todo)
             arrays += _arrays(jobs.values())
     return arrays
 
 
 def _note(
-    sweep: SweepFolder, manifest: dict[str, Any], claims: dict[str, dict], todo: dict[str, Path]
+    sweep: SweepFolder, manifest: Manifest, claims: dict[str, Claim], todo: dict[str, Path]
 ) -> None:
     """Adds an attempt to each point of the manifest."""
     for key, claim in claims.items():
-        attempt = claim | {"code": todo[key].name, "time": time.time()}
-        manifest["points"][key]["attempts"].append(attempt)
+        attempt = Attempt(code=todo[key].name, time=time.time(), slurm=claim.slurm, pool=claim.pool)
+        manifest.points[key].attempts.append(attempt)
     sweep.write_manifest(manifest)
 
 

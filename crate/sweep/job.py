@@ -17,7 +17,8 @@ from crate.config.errors import UserError
 from crate.config.schema import dump, restore
 from crate.ownership import Busy, owner_of
 from crate.progress import say_on_console
-from crate.runfolder import RunFolder, find, read_json, write_json
+from crate.records import read_json, write_json
+from crate.runfolder import RunFolder, find
 from crate.secrets import file_mode, redact
 from crate.sweep import snapshot
 from crate.sweep.folder import SweepFolder
@@ -125,5 +126,5 @@ def _note_failure(values: dict[str, Any], reason: str, trace: str | None) -> Non
     path = find(values["config"]["outputs"], values["signature"])
     if path is None or owner_of(path) is not None:
         return
-    if RunFolder(path).status.get("state") != "finished":
+    if RunFolder(path).status.state != "finished":
         RunFolder(path).update_status(state="failed", reason=reason, traceback=trace)

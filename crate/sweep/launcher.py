@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from crate.changes import Changes, changes, unanswered, wants_rerun
 from crate.config.check import rule_errors
 from crate.config.errors import UserError, raise_all
 from crate.config.schema import Config, Wandb
 from crate.progress import say_on_console
-from crate.runfolder import RunFolder, read_json, require_writable, runs_by_signature
-from crate.secrets import leaks
+from crate.records import read_json
+from crate.runfolder import RunFolder, require_writable, runs_by_signature
+from crate.secrets import leaks, redact
+from crate.status import Status
 from crate.sweep import background, local, slurm, snapshot
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.freeze import Point, freeze
 from crate.sweep.handover import hand_over
 from crate.sweep.job import write_point
-from crate.sweep.manifest import identity_of_fixed, launch_entry, next_manifest, sweep_name
+from crate.sweep.manifest import LaunchEntry, Manifest
 from crate.sweep.modules import Modules
+from crate.sweep.naming import identity_of_fixed, sweep_name
 from crate.sweep.options import Launcher, Local, Slurm, ignored
 from crate.sweep.plan import check_budget, estimates, say_plan
 from crate.sweep.state import RunState, look
@@ -84,7 +86,7 @@ def launch(
     name, fixed = sweep_name(frozen, master), identity_of_fixed(frozen[0], master)
     if options.plan:
         states = _look(points, outputs)
-        anew = dict.fromkeys(_to_set_aside(points, states), RunState("new", None, {}, None))
+        anew = dict.fromkeys(_to_set_aside(points, states), RunState("new", None, Status(), None))
         say_plan(points, states | anew, options)
         return [JobReturn(status=JobStatus.COMPLETED) for _ in frozen]
     require_writable(outputs)
@@ -97,13 +99,13 @@ def launch(
         launched = Launch(sweep, points, states, options)
         if options.budget_h is not None:
             check_budget(estimates(points, states, options), options)
-        counts = {
-            "done": len(launched.pick("finished")),
-            "joined": len(launched.joined),
-            "submitted": len(launched.todo),
-        }
-        manifest = next_manifest(sweep.manifest, name, fixed, master, points)
-        manifest["launches"].append(launch_entry(options, counts))
+        stated = OmegaConf.to_container(master.sweep) if master.sweep else {}
+        manifest = replace(sweep.manifest, name=name, fixed=redact(fixed)).with_points(
+            stated, points
+        )
+        done, joined, todo = launched.pick("finished"), launched.joined, launched.todo
+        counts = {"done": len(done), "joined": len(joined), "submitted": len(todo)}
+        manifest.launches.append(LaunchEntry.of(options, **counts))
         todo = _freeze_code(launched, manifest)
         heartbeat = local.Heartbeat.new(sweep)
         arrays = hand_over(sweep, manifest, todo, options, heartbeat)
@@ -187,7 +189,7 @@ def _to_set_aside(points: dict[str, Point], states: dict[str, RunState]) -> list
     return aside
 
 
-def _freeze_code(launched: Launch, manifest: dict[str, Any]) -> dict[str, Path]:
+def _freeze_code(launched: Launch, manifest: Manifest) -> dict[str, Path]:
     """Writes down what is to be run, by which code; returns the snapshot of each point."""
     sweep, todo = launched.sweep, [launched.points[key] for key in launched.todo]
     sweep.write_manifest(manifest)
@@ -196,7 +198,7 @@ def _freeze_code(launched: Launch, manifest: dict[str, Any]) -> dict[str, Path]:
     roots = [Path(root) for point in todo if (root := getattr(point.config.data, "root", None))]
     code = snapshot.take(sweep.outputs, excluded=list(dict.fromkeys(roots)))
     modules = Modules.of([point.config for point in todo])
-    manifest["launches"][-1] |= {"code": code.name, "outside": modules.outside}
+    manifest.launches[-1].code, manifest.launches[-1].outside = code.name, modules.outside
     for point in todo:
         if isinstance(point.config.tracker, Wandb):
             point.config.tracker.group = point.config.tracker.group or sweep.path.name
@@ -228,7 +230,7 @@ def _waits(options: Launcher, master: DictConfig) -> bool:
 def _result(point: Point, state: RunState, *, waited: bool) -> JobReturn:
     result = JobReturn(overrides=point.overrides, status=JobStatus.COMPLETED)
     if state.state == "finished":
-        result.return_value = state.status["best_top1"]
+        result.return_value = state.status.best_top1
     elif waited:
         result.status = JobStatus.FAILED
         what = f"{state.path.name if state.path else point.label} {state.state}"

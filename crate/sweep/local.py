@@ -18,8 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from crate import records
 from crate.ownership import BEAT_S, this_process
-from crate.runfolder import RunFolder, runs_by_signature, write_json
+from crate.runfolder import RunFolder, runs_by_signature
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local
 from crate.sweep.slot import Slot, environments
@@ -47,7 +48,7 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Write that this process lives, and has taken over what the file claims."""
-        write_json(self.path, this_process())
+        records.write(self.path, this_process())
 
     def __enter__(self) -> Heartbeat:
         self.beat()
@@ -192,5 +193,5 @@ def _queued(outputs: Path, keys: Iterable[str]) -> list[RunFolder]:
     return [
         folder
         for folder in folders
-        if folder.status.get("state") == "queued" and not folder.cancelled.exists()
+        if folder.status.state == "queued" and not folder.cancelled.exists()
     ]

@@ -1,76 +1,98 @@
-"""What a sweep's manifest says: its question, its launches, its points and their jobs."""
+"""What a sweep's manifest holds: its question, its launches, its points and their jobs."""
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from crate.config.label import known_keys
-from crate.paths import CHECKOUT
+from crate.records import Record
 from crate.secrets import redact
-from crate.sweep.freeze import Point, fixed_overrides, parse
-from crate.sweep.options import Launcher
 
-GROUPS = ("model", "optimizer", "data", "schedule", "augment", "experiment")
-STATED = ("question", "grid", "zip", "seeds", "baseline", "metric", "published", "source")
-
-
-def sweep_name(points: list[Point], master: DictConfig) -> str:
-    """Returns the sweep's name: as typed, of its file, or the swept keys."""
-    if master.name is not None:
-        return master.name
-    if master.sweep is not None:
-        return master.sweep.name
-    keys = dict.fromkeys(key for point in points for key in point.swept)
-    words = [key.rpartition(".")[2] for key in keys if key != "seed" or len(keys) == 1]
-    return "_x_".join(words) or points[0].label
+if TYPE_CHECKING:
+    from crate.sweep.freeze import Point
+    from crate.sweep.options import Launcher
 
 
-def identity_of_fixed(point: Point, master: DictConfig) -> list[str]:
-    """Return what was typed for all points, as far as it can change their results.
+@dataclass(kw_only=True)
+class Attempt(Record):
+    """A time that a point was handed over: to a Slurm job or a local pool, with a code snapshot."""
 
-    A path below the checkout counts as typed there, so that the sweep is the same from any folder.
-    """
-    known = {*GROUPS, "init_from", *known_keys(point.config)}
-    typed = [text for text in fixed_overrides(master) if parse(text).key_or_group in known]
-    paths = [text for text in typed if parse(text).key_or_group == "init_from"]
-    others = [text for text in typed if text not in paths]
-    return sorted(others + [text.replace(f"{CHECKOUT}/", "", 1) for text in paths])
+    code: str | None = None
+    time: float | None = None
+    slurm: str | None = None
+    pool: str | None = None
 
 
-def next_manifest(
-    old: dict[str, Any],
-    name: str,
-    fixed: list[str],
-    master: DictConfig,
-    points: dict[str, Point],
-) -> dict[str, Any]:
-    """Returns a sweep's manifest with `points`, by signature, added to those of `old`."""
-    stated = OmegaConf.to_container(master.sweep) if master.sweep else {}
-    known = dict(old.get("points", {}))
-    for key, point in points.items():
-        attempts = known.get(key, {}).get("attempts", [])
-        asked = redact({"overrides": point.overrides, "swept": point.swept})
-        known[key] = asked | {"attempts": attempts}
-    return {
-        "name": name,
-        "fixed": redact(fixed),
-        **redact({key: stated.get(key, old.get(key)) for key in STATED}),
-        "launches": list(old.get("launches", [])),
-        "points": known,
-    }
+@dataclass(kw_only=True)
+class SweepPoint(Record):
+    """A point of a sweep: `swept` are the values that tell it from the others, by key."""
+
+    overrides: list[str]
+    swept: dict[str, Any]
+    attempts: list[Attempt] = field(default_factory=list)
 
 
-def launch_entry(options: Launcher, counts: dict[str, int]) -> dict[str, Any]:
-    """Returns what is noted of a launch: when, how, by which code, and how many it began."""
-    return {
-        "time": time.time(),
-        "launcher": type(options).__name__.lower(),
-        "options": asdict(options),
-        "command": redact(sys.argv),
-        "counts": counts,
-    }
+@dataclass(kw_only=True)
+class LaunchEntry(Record):
+    """A launch of a sweep: when, how, by which code, and how many runs it began."""
+
+    time: float
+    launcher: str
+    options: dict[str, Any] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+    fingerprint: str | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    code: str | None = None
+    outside: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, options: Launcher, **counts: int) -> LaunchEntry:
+        """Return the entry of a launch that begins now."""
+        return cls(
+            time=time.time(),
+            launcher=type(options).__name__.lower(),
+            options=asdict(options),
+            command=redact(sys.argv),
+            counts=counts,
+        )
+
+
+@dataclass(kw_only=True)
+class Statement(Record):
+    """What a sweep's file states, beyond the points that follow from it."""
+
+    question: str | None = None
+    grid: dict[str, Any] | None = None
+    zip: dict[str, Any] | None = None
+    seeds: list[int] | None = None
+    baseline: dict[str, Any] | None = None
+    metric: str | None = None
+    published: list[dict[str, Any]] | None = None
+    source: str | None = None
+
+
+@dataclass(kw_only=True)
+class Manifest(Statement):
+    """The manifest of a sweep; `points` are by signature, `launches` in their order."""
+
+    version: int = 1
+    name: str
+    fixed: list[str]
+    launches: list[LaunchEntry] = field(default_factory=list)
+    points: dict[str, SweepPoint]
+
+    def with_points(self, stated: Mapping[str, Any], points: dict[str, Point]) -> Manifest:
+        """Return the manifest with `points` added, and what the sweep's file states now."""
+        known = dict(self.points)
+        for key, point in points.items():
+            attempts = known[key].attempts if key in known else []
+            known[key] = SweepPoint(
+                overrides=redact(point.overrides),
+                swept=redact(point.swept),
+                attempts=list(attempts),
+            )
+        told = {name: redact(stated[name]) for name in Statement.__annotations__ if name in stated}
+        return replace(self, **told, points=known, launches=list(self.launches))

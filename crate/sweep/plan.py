@@ -13,7 +13,7 @@ from crate.config.schema import Config
 from crate.config.signature import shape
 from crate.cost import Cost, cost
 from crate.progress import console
-from crate.runfolder import read_json, runs_by_signature
+from crate.runfolder import RunFolder, runs_by_signature
 from crate.sweep.freeze import Point
 from crate.sweep.options import Launcher, Slurm
 from crate.sweep.state import RunState
@@ -34,10 +34,10 @@ class History:
     def __init__(self, outputs: str, *, in_slurm: bool) -> None:
         self._measured: dict[str, list[tuple[float, str]]] = {}
         for path in runs_by_signature(outputs).values():
-            measured = read_json(path / "status.json").get("measured")
-            if measured and measured["in_slurm"] == in_slurm:
-                found = (measured["device_s_per_epoch"], measured["hardware"])
-                self._measured.setdefault(measured["shape"], []).append(found)
+            measured = RunFolder(path).status.measured
+            if measured and measured.in_slurm == in_slurm:
+                found = (measured.device_s_per_epoch, measured.hardware)
+                self._measured.setdefault(measured.shape, []).append(found)
 
     def of(self, config: Config) -> tuple[float, str] | None:
         """Returns the median device-seconds of an epoch, and a text that says of what."""
@@ -53,8 +53,7 @@ def estimate(
     config: Config, state: RunState, history: History, whole: Cost, options: Launcher
 ) -> Estimate:
     """Returns what a run still needs: measured, else FLOPs over a stated rate, else its limit."""
-    status = state.status
-    done = status.get("step", 0) / (status.get("total_steps") or 1)
+    done = state.status.progress
     if (measured := history.of(config)) is not None:
         seconds, source = measured
         return Estimate(seconds * config.train.epochs / 3600 * (1 - done), source)

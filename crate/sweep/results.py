@@ -14,8 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from crate.progress import console
-from crate.runfolder import RunFolder, read_json
+from crate.records import read_json
+from crate.runfolder import RunFolder
 from crate.sweep.folder import SweepFolder
+from crate.sweep.manifest import Manifest
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED, RunState
 from crate.sweep.table import counts
@@ -44,7 +46,7 @@ class Cell:
 def show_results(sweep: SweepFolder, *, form: str) -> int:
     """Prints the results as a table, "json" or "csv"; 1 where a run has ended unfinished."""
     selection = Selection(sweep, [])
-    metric = selection.manifest.get("metric") or "val/top1"
+    metric = selection.manifest.metric or "val/top1"
     cells = collect(selection, metric)
     if form == "json":
         print(json.dumps([_plain(cell, metric) for cell in cells], indent=2))
@@ -76,7 +78,7 @@ def _add(cell: Cell, state: RunState, metric: str) -> None:
     last, best = _measured(state, metric)
     cell.last.append(last)
     cell.best.append(best)
-    cell.chosen_on.add(state.status["best_chosen_on"])
+    cell.chosen_on.add(state.status.best_chosen_on)
     meta = read_json(state.path / "meta.json")
     cell.sources.add((meta.get("fingerprint", "?"), meta.get("auto", {}).get("precision", "?")))
 
@@ -84,16 +86,16 @@ def _add(cell: Cell, state: RunState, metric: str) -> None:
 def _measured(state: RunState, metric: str) -> tuple[float, float]:
     """Returns the last and the best value of a metric; a loss is best where it is least."""
     if metric == "val/top1":
-        return state.status["last_top1"], state.status["best_top1"]
+        return state.status.last_top1, state.status.best_top1
     values = [row[metric] for row in RunFolder(state.path).read_metrics() if metric in row]
     if not values:
         return math.nan, math.nan
     return values[-1], min(values) if metric.endswith("loss") else max(values)
 
 
-def _published(swept: dict[str, Any], manifest: dict[str, Any], metric: str) -> float | None:
+def _published(swept: dict[str, Any], manifest: Manifest, metric: str) -> float | None:
     """Returns the published result of the point, if the sweep's file has one."""
-    for row in manifest.get("published") or []:
+    for row in manifest.published or []:
         if {key: value for key, value in row.items() if key != metric} == swept:
             return row.get(metric)
     return None
@@ -130,8 +132,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 def _draw(selection: Selection, cells: list[Cell], metric: str) -> None:
     manifest = selection.manifest
-    if manifest.get("question"):
-        console.print(f"[bold]{escape(manifest['question'])}[/]")
+    if manifest.question:
+        console.print(f"[bold]{escape(manifest.question)}[/]")
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     keys = list(dict.fromkeys(key for cell in cells for key in cell.swept))
     for key in keys:
@@ -139,7 +141,7 @@ def _draw(selection: Selection, cells: list[Cell], metric: str) -> None:
     for name in ("n", f"last {metric}", "best", "published"):
         drawn.add_column(name, justify="right", no_wrap=True)
     drawn.add_column("")
-    baseline = manifest.get("baseline") or {}
+    baseline = manifest.baseline or {}
     for cell in cells:
         is_baseline = bool(baseline) and all(cell.swept.get(k) == v for k, v in baseline.items())
         notes = [f"mixed {cell.is_mixed}"] if cell.is_mixed else []
@@ -156,8 +158,8 @@ def _draw(selection: Selection, cells: list[Cell], metric: str) -> None:
     chosen = sorted(set().union(*(cell.chosen_on for cell in cells)))
     if chosen:
         console.print(f"mean +- standard error over seeds; best chosen on {' / '.join(chosen)}")
-    if manifest.get("source") and any(cell.published is not None for cell in cells):
-        console.print(f"published: {escape(manifest['source'])}")
+    if manifest.source and any(cell.published is not None for cell in cells):
+        console.print(f"published: {escape(manifest.source)}")
     console.print(f"{selection.sweep.path.name}: {counts(selection.states)}")
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from crate.config.errors import UserError
 from crate.progress import say_on_console
-from crate.runfolder import RunFolder, read_json
+from crate.records import read_json
+from crate.runfolder import RunFolder
 from crate.sweep import background, local, options, snapshot
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.handover import hand_over
-from crate.sweep.manifest import launch_entry
+from crate.sweep.manifest import LaunchEntry, Manifest
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
 
@@ -39,8 +40,8 @@ def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new
                 values = read_json(sweep.point_file(key))
                 RunFolder.create(str(sweep.outputs), values["label"], key)
         if todo:
-            entry = launch_entry(chosen, {"done": 0, "joined": 0, "submitted": len(todo)})
-            manifest["launches"].append(entry | {"code": next(iter(todo.values())).name})
+            entry = LaunchEntry.of(chosen, done=0, joined=0, submitted=len(todo))
+            manifest.launches.append(replace(entry, code=next(iter(todo.values())).name))
         heartbeat = local.Heartbeat.new(sweep)
         arrays = hand_over(sweep, manifest, todo, chosen, heartbeat)
     where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
@@ -58,14 +59,14 @@ def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new
     return 0
 
 
-def _options(manifest: dict[str, Any]) -> options.Launcher:
-    last = manifest["launches"][-1]
-    kind = {kind.__name__.lower(): kind for kind in options.KINDS}[last["launcher"]]
-    return kind(**last["options"] | {"plan": False, "budget_h": None})
+def _options(manifest: Manifest) -> options.Launcher:
+    last = manifest.launches[-1]
+    kind = {kind.__name__.lower(): kind for kind in options.KINDS}[last.launcher]
+    return kind(**last.options | {"plan": False, "budget_h": None})
 
 
 def _snapshots(
-    sweep: SweepFolder, manifest: dict[str, Any], keys: list[str], *, new_code: bool
+    sweep: SweepFolder, manifest: Manifest, keys: list[str], *, new_code: bool
 ) -> dict[str, Path]:
     """Returns the snapshot that each run is to be run by."""
     if new_code and keys:
@@ -78,10 +79,8 @@ def _snapshots(
         return dict.fromkeys(keys, code)
     found = {}
     for key in keys:
-        attempts = manifest["points"][key]["attempts"]
-        codes = [attempt["code"] for attempt in attempts] or [
-            launch["code"] for launch in manifest["launches"] if "code" in launch
-        ]
+        codes = [each.code for each in manifest.points[key].attempts if each.code]
+        codes = codes or [each.code for each in manifest.launches if each.code]
         found[key] = snapshot.place(sweep.outputs, codes[-1])
         if not found[key].is_dir():
             raise UserError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from crate.config.errors import UserError, shorten
 from crate.runfolder import runs_by_signature
+from crate.status import Claim
 from crate.sweep.folder import SweepFolder
 from crate.sweep.state import RunState, look
 from crate.sweep.table import words
@@ -17,8 +18,7 @@ class Selection:
 
     def __init__(self, sweep: SweepFolder, wanted: list[str]) -> None:
         self.sweep, self.manifest = sweep, sweep.manifest
-        points = self.manifest["points"]
-        self.swept = {key: point["swept"] for key, point in points.items()}
+        self.swept = {key: point.swept for key, point in self.manifest.points.items()}
         if wanted:
             self.swept = {key: self.swept[key] for key in _matching(self.swept, wanted)}
         folders = runs_by_signature(sweep.outputs)
@@ -30,11 +30,10 @@ class Selection:
 
     def is_own(self, key: str) -> bool:
         """Tells whether the job or pool that a run belongs to was started for this sweep."""
-        claim = self.states[key].status.get("claim") or {}
-        jobs = {attempt.get("slurm") for attempt in self.manifest["points"][key]["attempts"]}
-        if "slurm" in claim:
-            return claim["slurm"] in jobs
-        return Path(claim.get("pool", "")).parent == self.sweep.path
+        claim = self.states[key].status.claim or Claim()
+        if claim.slurm:
+            return claim.slurm in {each.slurm for each in self.manifest.points[key].attempts}
+        return Path(claim.pool or "").parent == self.sweep.path
 
 
 def _matching(swept: dict[str, dict[str, Any]], wanted: list[str]) -> list[str]:

@@ -33,9 +33,10 @@ def show_list(outputs: str) -> int:
     for sweep in found:
         selection = Selection(sweep, [])
         manifest = selection.manifest
-        ago = time.time() - manifest["launches"][-1]["time"]
-        cells = (sweep.path.name, counts(selection.states), " ".join(manifest["fixed"]))
-        drawn.add_row(*map(escape, cells), f"{duration(ago)} ago", manifest["question"] or "")
+        launches = manifest.launches
+        ago = f"{duration(time.time() - launches[-1].time)} ago" if launches else "-"
+        cells = (sweep.path.name, counts(selection.states), " ".join(manifest.fixed))
+        drawn.add_row(*map(escape, cells), ago, escape(manifest.question or ""))
     console.print(drawn)
     return 0
 
@@ -71,7 +72,7 @@ def _plain(selection: Selection) -> dict[str, dict]:
             "reason": state.reason,
             "swept": selection.swept[key],
             "folder": str(state.path) if state.path else None,
-            "status": state.status,
+            "status": state.status.to_json(),
         }
         for key, state in selection.states.items()
     }
@@ -79,10 +80,10 @@ def _plain(selection: Selection) -> dict[str, dict]:
 
 def _say_tracebacks(selection: Selection, wanted: list[str]) -> None:
     """Prints where one run was asked for, its traceback; else how to see those there are."""
-    failed = [key for key, state in selection.states.items() if state.status.get("traceback")]
+    failed = [key for key, state in selection.states.items() if state.status.traceback]
     failed = [key for key in failed if selection.states[key].state in UNFINISHED]
     if len(selection.swept) == 1 and failed:
-        print(selection.states[failed[0]].status["traceback"])
+        print(selection.states[failed[0]].status.traceback)
     elif failed:
         name, first = selection.sweep.path.name, words(selection.swept[failed[0]])
         print(f"tracebacks: python -m crate.sweep status {name} {first}")
@@ -121,9 +122,9 @@ def _logs(selection: Selection, key: str) -> Iterator[Path]:
     path, jobs = selection.paths[key], selection.sweep.jobs
     if path is not None and (path / "log").exists():
         yield path / "log"
-    for attempt in selection.manifest["points"][key]["attempts"]:
-        if "slurm" in attempt:
-            yield from sorted(jobs.glob(f"{attempt['slurm']}_*_log.*"))
+    for attempt in selection.manifest.points[key].attempts:
+        if attempt.slurm:
+            yield from sorted(jobs.glob(f"{attempt.slurm}_*_log.*"))
     for name in (f"{key}.out", "workers.out"):
         if (jobs / name).exists() and (jobs / name).stat().st_size:
             yield jobs / name

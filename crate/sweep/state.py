@@ -12,23 +12,28 @@
 | cancelled, timeout, out_of_memory | ended by Slurm |
 | dead | its process is gone without a word: killed, or its machine failed |
 | lost | it was to be run, but neither job nor launcher knows of it any more |
+| damaged | its status.json cannot be read; running it again goes on from its checkpoint |
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from crate import records
 from crate.changes import code_changes
 from crate.config.errors import shorten
-from crate.ownership import is_alive, owner_of
-from crate.runfolder import RunFolder, read_json
+from crate.ownership import Owner, is_alive, owner_of
+from crate.records import Unreadable, read_json
+from crate.runfolder import RunFolder
+from crate.status import Claim, Status
 from crate.sweep.slurm_queue import SlurmQueue
 
 ACTIVE = ("queued", "running", "stalled")
-UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead", "lost")
+UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead")
+UNFINISHED += ("lost", "damaged")
 STALLED_S = 600.0
 OTHER_CODE = "trained by other code than the checkout's"
 _ENDED = {
@@ -49,7 +54,7 @@ class RunState:
 
     state: str
     reason: str | None
-    status: dict[str, Any]
+    status: Status
     path: Path | None
 
     @property
@@ -62,10 +67,18 @@ def look(paths: dict[str, Path | None], *, with_code: bool = False) -> dict[str,
 
     With `with_code`, the reason of a finished run tells which files of its code changed since.
     """
-    statuses = {key: read_json(path / "status.json") if path else {} for key, path in paths.items()}
-    jobs = [_job(status) for status in statuses.values() if status.get("state") != "finished"]
-    queue = SlurmQueue(job for job in jobs if job)
-    states = {key: _state(paths[key], status, queue) for key, status in statuses.items()}
+    damage: dict[str, str] = {}
+    statuses: dict[str, Status] = {}
+    for key, path in paths.items():
+        try:
+            statuses[key] = RunFolder(path).read_status() if path else Status()
+        except Unreadable as error:
+            statuses[key], damage[key] = Status(), error.given
+    unfinished = [status for status in statuses.values() if status.state != "finished"]
+    queue = SlurmQueue(status.job for status in unfinished if status.job)
+    states = {
+        key: _state(paths[key], status, queue, damage.get(key)) for key, status in statuses.items()
+    }
     for key, state in states.items():
         if with_code and state.state == "finished":
             changed = code_changes(read_json(state.path / "meta.json")).get("other_code")
@@ -74,32 +87,31 @@ def look(paths: dict[str, Path | None], *, with_code: bool = False) -> dict[str,
     return states
 
 
-def _job(status: dict[str, Any]) -> str | None:
-    return (status.get("claim") or {}).get("slurm")
-
-
-def _state(path: Path | None, status: dict[str, Any], queue: SlurmQueue) -> RunState:
-    said = status.get("state")
-    if path is None or said is None:
+def _state(
+    path: Path | None, status: Status, queue: SlurmQueue, damage: str | None = None
+) -> RunState:
+    said, job = status.state, status.job
+    if path is None or (said is None and damage is None):
         return RunState("new", None, status, path)
     if said == "finished":
         return RunState("finished", None, status, path)
-    job = _job(status)
     if owner_of(path) is not None:
         return RunState(*_alive(status), status, path)
+    if said is None:
+        return RunState("damaged", damage, status, path)
     if said == "queued" and RunFolder(path).cancelled.exists():
         return RunState(*_ended(said, status, path, None), status, path)
     if job and (state := _in_queue(said, job, queue)) is not None:
         return RunState(*state, status, path)
-    if said == "queued" and not job and _is_claimed(status["claim"]):
+    if said == "queued" and not job and _is_claimed(status.claim):
         return RunState("queued", None, status, path)
     return RunState(*_ended(said, status, path, queue.state(job) if job else None), status, path)
 
 
-def _alive(status: dict[str, Any]) -> tuple[str, str | None]:
+def _alive(status: Status) -> tuple[str, str | None]:
     """Tells running from stalled, of a run whose process lives."""
-    silent_s = time.time() - status.get("step_at", status["heartbeat"])
-    if status["state"] == "running" and silent_s > STALLED_S:
+    silent_s = time.time() - (status.step_at or status.heartbeat or math.inf)
+    if status.state == "running" and silent_s > STALLED_S:
         return "stalled", f"no step for {silent_s / 60:.0f} min"
     return "running", None
 
@@ -118,32 +130,34 @@ def _in_queue(said: str, job: str, queue: SlurmQueue) -> tuple[str, str | None] 
     return None if said == "failed" else ("queued", None)
 
 
-def _is_claimed(claim: dict[str, Any]) -> bool:
-    """Whether the process that took a point upon itself still lives."""
-    record = read_json(Path(claim["pool"])) if "pool" in claim else claim.get("process")
-    return bool(record) and is_alive(record)
+def _is_claimed(claim: Claim | None) -> bool:
+    """Tell whether the process that is to run a point still lives."""
+    claim = claim or Claim()
+    try:
+        owner = records.read(Owner, Path(claim.pool)) if claim.pool else claim.process
+    except Unreadable:
+        return False
+    return owner is not None and is_alive(owner)
 
 
-def _ended(said: str, status: dict[str, Any], path: Path, slurm: str | None) -> tuple[str, str]:
+def _ended(said: str, status: Status, path: Path, slurm: str | None) -> tuple[str, str]:
     """Tells in what way a run ended that is neither finished nor alive."""
     if RunFolder(path).cancelled.exists():
         return "cancelled", "cancelled by `python -m crate.sweep cancel`"
     if said in ("failed", "stopped"):
-        return said, status.get("reason") or ""
+        return said, status.reason or ""
     if slurm in _ENDED and slurm != "FAILED":
         return _ENDED[slurm]
     if said == "queued":
         return _ended_before_it_began(status, path, slurm)
-    if status.get("sigterm_at"):
+    if status.sigterm_at:
         return "dead", "told to end (SIGTERM: cancelled, preempted or shut down), and ended"
     return _ENDED["FAILED"]
 
 
-def _ended_before_it_began(
-    status: dict[str, Any], path: Path, slurm: str | None
-) -> tuple[str, str]:
+def _ended_before_it_began(status: Status, path: Path, slurm: str | None) -> tuple[str, str]:
     """Tell how a job ended whose run never began: from Slurm's word, or from the job's own mark."""
-    job = _job(status)
+    job = status.job
     exit_code = exit_mark(path.parent.parent, job) if job else None
     if slurm is None and exit_code is None:
         return "lost", "neither a job nor a launcher knows of it any more"

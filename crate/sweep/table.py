@@ -52,9 +52,9 @@ def table(swept: dict[str, dict[str, Any]], states: dict[str, RunState]) -> Tabl
 def row(values: dict[str, Any], state: RunState) -> list[str | Text]:
     """Returns a run's cells."""
     status, at_work = state.status, state.state in ("running", "stalled")
-    step = f"{status['step']}/{status.get('total_steps', '?')}" if "step" in status else "-"
-    speed, remaining = status.get("images_per_s"), status.get("remaining_s")
-    beat = time.time() - status["heartbeat"] if at_work else None
+    step = f"{status.step}/{status.total_steps}" if status.total_steps else "-"
+    speed, remaining = status.images_per_s, status.remaining_s
+    beat = time.time() - status.heartbeat if at_work and status.heartbeat else None
     return [
         colored(state.state),
         Text(words(values)),
@@ -62,9 +62,9 @@ def row(values: dict[str, Any], state: RunState) -> list[str | Text]:
         f"{speed:.0f}" if at_work and speed is not None else "-",
         duration(remaining if at_work else None),
         duration(beat),
-        str(status.get("attempts", 0)),
-        _percent(status.get("last_top1")),
-        _percent(status.get("best_top1")),
+        str(status.attempts),
+        _percent(status.last_top1),
+        _percent(status.best_top1),
         Text((state.reason or "").partition("\n")[0]),
     ]
 

@@ -20,7 +20,7 @@ def wait(swept: dict[str, dict], outputs: str, name: str) -> None:
         except KeyboardInterrupt:
             pass
     active = [state for state in watch.states.values() if state.state in ACTIVE]
-    jobs = [claim["slurm"] for state in active if "slurm" in (claim := state.status["claim"] or {})]
+    jobs = [state.status.job for state in active if state.status.job]
     logger.info("%d runs go on, as the jobs %s", len(active), " ".join(jobs))
     logger.info("  python -m crate.sweep status %s --watch", name)
     logger.info("  python -m crate.sweep cancel %s", name)

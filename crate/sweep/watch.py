@@ -64,10 +64,8 @@ class Watch:
         state, count = self.states[key], f"{len(self._ended)}/{len(self.swept)}"
         status = state.status
         if state.state == "finished":
-            took = duration(status.get("time_s"))
-            told = (
-                f"val/top1 last {status['last_top1']:.2f}, best {status['best_top1']:.2f}, {took}"
-            )
+            took = duration(status.time_s)
+            told = f"val/top1 last {status.last_top1:.2f}, best {status.best_top1:.2f}, {took}"
             logger.info("%s  %s  %s  %s", count, state.state, words(self.swept[key]), told)
         else:
             reason = (state.reason or "").partition("\n")[0]

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 
 from crate.config.errors import UserError, shorten
-from crate.runfolder import whole_file
+from crate.records import whole_file
 from crate.secrets import file_mode
 
 logger = logging.getLogger("crate")

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crate.config.check import CHECKOUT
 from crate.sweep.folder import SweepFolder
+from crate.sweep.manifest import Manifest
 from tests.launching import TINY, launch, status
 from tests.sweep.asking import ask, only_sweep, runs
 from tests.wandb_server import Server
@@ -58,7 +60,7 @@ def made(outputs: Path, name: str = "lambda", fixed: tuple = (), number: int = 6
         "launches": [{"time": time.time() - 7200, "launcher": "local"}],
         "points": points,
     }
-    sweep.write_manifest(manifest)
+    sweep.write_manifest(Manifest.from_json(manifest))
     return sweep
 
 
@@ -98,7 +100,7 @@ def test_runs_are_named_by_their_values_or_signature(tmp_path):
     for words, number in (
         (("sparsity=0.1",), 2),
         (("model.sparsity=0.1", "seed=1"), 1),
-        ((next(iter(sweep.manifest["points"])),), 1),
+        ((next(iter(sweep.manifest.points)),), 1),
     ):
         assert len(ask(tmp_path, "path", "lambda", *words).stdout.splitlines()) == number, words
     wrong = ask(tmp_path, "path", "lambda", "sparsity=7")
@@ -127,9 +129,9 @@ def test_it_answers_without_torch_pandas_scipy_or_hydra(tmp_path):
 
 def test_clean_removes_a_sweep_but_no_run_of_another(tmp_path):
     first = made(tmp_path)
-    key = next(iter(first.manifest["points"]))
+    key = next(iter(first.manifest.points))
     second = SweepFolder.create(tmp_path, "other", [])
-    second.write_manifest(first.manifest | {"points": {key: first.manifest["points"][key]}})
+    second.write_manifest(replace(first.manifest, points={key: first.manifest.points[key]}))
     for name in ("c0de", "unused"):
         (tmp_path / "code" / name).mkdir(parents=True)
     (tmp_path / "runs" / f"crate-{key}-old-1").mkdir()
@@ -159,7 +161,7 @@ def test_retry_takes_the_frozen_configuration_and_new_code_where_asked(odd, tmp_
     again = ask(outputs, "retry", "mode", "--failed", "--new-code")
     assert again.returncode == 0 and "1 to run again" in again.stdout, again
     assert {status(run)["state"] for run in runs(outputs)} == {"finished"}
-    attempts = [len(point["attempts"]) for point in sweep.manifest["points"].values()]
+    attempts = [len(point.attempts) for point in sweep.manifest.points.values()]
     assert sorted(attempts) == [1, 2]
     assert "0 to run again" in ask(outputs, "retry", "mode").stdout
 

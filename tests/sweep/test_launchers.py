@@ -10,7 +10,7 @@ from dataclasses import fields
 import pytest
 
 from crate.config.check import CHECKOUT
-from crate.runfolder import read_json
+from crate.records import read_json
 from crate.sweep.options import Local, Slurm, ignored
 from crate.sweep.slot import environments
 from tests.launching import TINY, launch, status

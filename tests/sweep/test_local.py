@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from crate.config.errors import UserError
-from crate.runfolder import read_json
+from crate.records import read_json
 from crate.sweep import slot
 from crate.sweep.options import Local
 from crate.sweep.slot import environments

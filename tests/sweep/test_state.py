@@ -12,6 +12,7 @@ import pytest
 
 from crate.ownership import Ownership, this_process
 from crate.runfolder import RunFolder
+from crate.status import Status
 from crate.sweep.state import OTHER_CODE, STALLED_S, look
 
 
@@ -33,7 +34,7 @@ def run(tmp_path, monkeypatch):
         program("sacct", sacct)
         mark = RunFolder(path).cancelled
         mark.touch() if cancelled else mark.unlink(missing_ok=True)
-        status = {"heartbeat": time.time()} | status
+        status = {"heartbeat": time.time(), "last_top1": 1.0, "best_top1": 1.0} | status
         (path / "status.json").write_text(json.dumps(status))
         owner = Ownership.take(path) if owned else None
         found = look({"123": path})["123"]
@@ -49,7 +50,7 @@ SLURM = {"slurm": "7_1"}
 
 def test_what_never_began_is_new(tmp_path):
     found = look({"a": None})["a"]
-    assert (found.state, found.status, found.is_active) == ("new", {}, False)
+    assert (found.state, found.status, found.is_active) == ("new", Status(), False)
 
 
 @pytest.mark.parametrize("state", ["finished", "failed", "stopped"])
@@ -127,7 +128,7 @@ def test_without_any_memory_of_the_job_a_silent_run_is_dead(run):
 
 
 def test_a_claim_holds_while_its_process_lives(run, tmp_path):
-    me = this_process()
+    me = this_process().to_json()
     assert run(state="queued", claim={"process": me})[0] == "queued"
     dead = subprocess.Popen(["true"])
     dead.wait()
@@ -145,7 +146,7 @@ def test_a_claim_holds_while_its_process_lives(run, tmp_path):
 
 
 def test_what_was_cancelled_is_cancelled_wherever_it_was(run):
-    me = {"process": this_process()}
+    me = {"process": this_process().to_json()}
     assert run(state="queued", claim=me, cancelled=True)[0] == "cancelled"
     assert run(state="running", cancelled=True)[0] == "cancelled"
     assert run(state="stopped", cancelled=True, reason="SIGINT")[0] == "cancelled"
@@ -153,7 +154,9 @@ def test_what_was_cancelled_is_cancelled_wherever_it_was(run):
 
 
 def test_other_code_shows_where_it_is_asked_for(tmp_path):
-    (tmp_path / "status.json").write_text('{"state": "finished"}')
+    (tmp_path / "status.json").write_text(
+        '{"state": "finished", "last_top1": 1.0, "best_top1": 1.0}'
+    )
     (tmp_path / "meta.json").write_text('{"code": {"launch.py": "other", "nowhere.py": "gone"}}')
     assert look({"x": tmp_path})["x"].reason is None
     reason = look({"x": tmp_path}, with_code=True)["x"].reason

@@ -26,7 +26,7 @@ from crate.data.loader import ignore_signals
 from crate.data.source import Source
 from crate.ownership import held
 from crate.progress import Bar
-from crate.runfolder import read_json, whole_file, write_json
+from crate.records import read_json, whole_file, write_json
 
 logger = logging.getLogger("crate")
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from crate.data.source import Source
-from crate.runfolder import read_json, write_json
+from crate.records import read_json, write_json
 
 FORMAT = 1
 IMAGES, INDEX, ABOUT = "images.u8", "index.npy", "cache.json"
