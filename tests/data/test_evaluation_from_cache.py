@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from itertools import product
 
 import pytest
@@ -31,6 +33,26 @@ def trained(tmp_path_factory):
     return tree, outputs
 
 
+@contextmanager
+def zeroed(tree, *, keep_times: bool):
+    """Overwrites the images of evaluation by zeros, at the same size; puts all back at the end."""
+    files = {path: (path.read_bytes(), path.stat()) for path in tree.glob("val/*/*")}
+
+    def put_time(path, state):
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    for path, (content, state) in files.items():
+        path.write_bytes(bytes(len(content)))
+        if keep_times:
+            put_time(path, state)
+    try:
+        yield
+    finally:
+        for path, (content, state) in files.items():
+            path.write_bytes(content)
+            put_time(path, state)
+
+
 def evaluated(outputs, *overrides):
     """Returns the line of metrics that task=evaluate prints, and all that it says."""
     best = run_folder(outputs) / "checkpoints" / "best.pt"
@@ -44,19 +66,28 @@ def test_metrics_out_of_the_cache_are_those_of_the_files_whose_content_is_not_re
     tree, outputs = trained
     plain, said = evaluated(outputs, "data.cache=off")
     assert "out of the cache" not in said
-    files = {path: path.read_bytes() for path in tree.glob("val/*/*")}
-    for path, content in files.items():
-        path.write_bytes(bytes(len(content)))  # of the same size: the same cache, and no images
-    try:
+    best = run_folder(outputs) / "checkpoints" / "best.pt"
+    with zeroed(tree, keep_times=True):  # the same cache, and no images
         cached, said = evaluated(outputs)
         assert cached == plain
         assert f"images out of the cache {outputs / 'cache'}" in said
-        best = run_folder(outputs) / "checkpoints" / "best.pt"
-        done = launch("task=evaluate", f"checkpoint={best}", "data.cache=off")
+    with zeroed(tree, keep_times=False):  # the cache is not of these files any more
+        done = launch("task=evaluate", f"checkpoint={best}")
         assert done.returncode == 1 and "cannot be read as an image" in done.stderr
-    finally:
-        for path, content in files.items():
-            path.write_bytes(content)
+
+
+def test_a_finished_run_asks_where_its_images_changed_in_place(trained):
+    tree, outputs = trained
+    words = (*MODEL, *DATA, f"data.root={tree}", f"outputs={outputs}")
+    assert "done already" in launch(*words).stdout
+    with zeroed(tree, keep_times=False):
+        asked = launch(*words)
+        assert asked.returncode == 1 and f"changed since: files in {tree}" in asked.stderr
+        assert "other_data=accept or other_data=rerun" in asked.stderr
+        assert "done already" in launch(*words, "other_data=accept").stdout
+        swept = launch("-m", *words)
+        assert swept.returncode == 1 and "other_data=accept or" in swept.stderr
+    assert "done already" in launch(*words).stdout
 
 
 def test_another_resolution_and_a_torn_cache_are_read_from_the_files(trained):

@@ -87,10 +87,11 @@ class Cached:
 
 
 def fingerprint(source: Source, arguments: dict[str, Any] | None = None) -> str:
-    """Returns the hash of what a cache holds: each file's name and size, its label, the settings.
+    """Return the hash of what a cache is made of: every file and its label, and the settings.
 
-    Names count from the folder that all files share, so that a moved data set keeps its cache.
-    `arguments` are those of a user's own data set.
+    A file counts by its name, size and modification time, so that one which is replaced in place
+    makes another cache. Names count from the folder that all files share: a data set that is moved,
+    or copied with its times, keeps its cache. `arguments` are those of a user's own data set.
     """
     paths, top, digest = source.paths, source.top, sha256()
     # torchvision's Resize has `size`: [shorter side], or [height, width]
@@ -100,7 +101,8 @@ def fingerprint(source: Source, arguments: dict[str, Any] | None = None) -> str:
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     for path, label in zip(paths, source.labels, strict=True):
         name = os.path.relpath(path, top) if "/../" in path else path[len(top) + 1 :]
-        digest.update(json.dumps([name, os.stat(path).st_size, label]).encode())
+        state = os.stat(path)
+        digest.update(json.dumps([name, state.st_size, state.st_mtime_ns, label]).encode())
     return digest.hexdigest()[:DIGITS]
 
 

@@ -1,0 +1,76 @@
+"""A stamp tells images that were changed in place, which are no part of a run's identity."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from crate import changes
+from crate.config.schema import Config, Digits, Folder
+from crate.data import facts
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / "tree" / split / name).mkdir(parents=True)
+            (tmp_path / "tree" / split / name / "a.png").write_bytes(b"1234")
+    return tmp_path / "tree"
+
+
+def looked_at(root, **fields):
+    """Returns the identity and the stamp of a folder as a new process finds them."""
+    facts._walk.cache_clear()
+    data = Folder(root=str(root), **fields)
+    return facts.identity(data), facts.stamp(data)
+
+
+def test_what_changes_a_stamp(tree):
+    identity, stamp = looked_at(tree)
+    assert stamp["files"] == 4 and looked_at(tree) == (identity, stamp)
+    moved = tree.rename(tree.with_name("moved"))
+    assert looked_at(moved) == (identity, stamp)
+    file = moved / "val" / "dog" / "a.png"
+    state = file.stat()
+    file.write_bytes(b"5678")
+    os.utime(file, ns=(0, state.st_mtime_ns + 1))
+    assert looked_at(moved)[0] == identity and looked_at(moved)[1] != stamp
+    os.utime(file, ns=(0, state.st_mtime_ns))
+    assert looked_at(moved) == (identity, stamp)
+    file.rename(file.with_name("b.png"))
+    assert looked_at(moved)[0] == identity and looked_at(moved)[1] != stamp
+
+
+def test_data_that_its_name_identifies_has_no_stamp(tree):
+    assert looked_at(tree, published="imagenet100") == (None, None)
+    assert facts.stamp(Digits()) is None
+
+
+def test_a_run_without_a_stamp_or_with_the_same_one_did_not_change(tree):
+    data = Folder(root=str(tree))
+    _, stamp = looked_at(tree)
+    assert changes.data_changes({}, data) == {} == changes.data_changes({"images": stamp}, data)
+    found = changes.data_changes({"images": stamp | {"digest": "other"}}, data)
+    assert found == {"other_data": [f"files in {tree}"]}
+
+
+def test_each_kind_of_change_is_asked_about_once_and_by_its_own_key(tmp_path):
+    code, data = {"other_code": ["a.py"]}, {"other_data": ["files in /x"]}
+    runs = [(tmp_path / str(n), each, Config()) for n, each in enumerate((code, code | data, {}))]
+    first, second = changes.unanswered(runs)
+    assert "2 finished runs were trained by other code than there is now" in first.given
+    assert first.given.endswith("changed since: a.py") and "other_code=rerun" in first.fix
+    assert str(tmp_path / "1") in second.given and "other_data=rerun" in second.fix
+    accepting = Config(other_code="accept", other_data="rerun")
+    assert changes.unanswered([(tmp_path, code | data, accepting)]) == []
+    assert changes.wants_rerun(code | data, accepting)
+    assert not changes.wants_rerun(code, accepting)
+
+
+def test_an_unfinished_run_that_goes_on_differently_says_so(caplog):
+    changes.say_mixed({"other_code": ["a.py"]}, step=0)
+    assert caplog.text == ""
+    changes.say_mixed({"other_code": ["a.py"]}, step=7)
+    assert "the first 7 steps were trained by other code: a.py" in caplog.text
