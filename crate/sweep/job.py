@@ -24,6 +24,7 @@ from crate.sweep import snapshot
 from crate.sweep.folder import SweepFolder
 from crate.sweep.freeze import Point
 from crate.sweep.modules import Modules
+from crate.sweep.seal import require_as_launched, seal
 from crate.train.distributed import Ranks, SaidByFirst
 from crate.train.preempt import ignore_from_now_on
 
@@ -46,6 +47,7 @@ def write_point(sweep: SweepFolder, point: Point, modules: Modules) -> None:
         "folder": os.getcwd(),
         "modules": asdict(modules),
     }
+    values = seal(values, point.config)
     write_json(sweep.point_file(point.signature), values, file_mode(config))
 
 
@@ -73,7 +75,8 @@ class Job:
         sys.stdout.reconfigure(line_buffering=True)
         ranks = Ranks.detect()
         say_on_console(ranks.is_first)
-        values = read_json(SweepFolder(self.sweep).point_file(signature))
+        file = SweepFolder(self.sweep).point_file(signature)
+        values = read_json(file)
         path = find(values["config"]["outputs"], signature)
         if path is not None and RunFolder(path).cancelled.exists():
             logger.info("cancelled before it began")
@@ -81,7 +84,7 @@ class Job:
         try:
             if provenance.is_snapshot(CHECKOUT):
                 snapshot.require_intact(CHECKOUT)
-            return _train(values, ranks, ends_process=ends_process)
+            return _train(values, file, ranks, ends_process=ends_process)
         except Busy as error:
             logger.info("left to the process that runs it: %s", error.given)
         except SaidByFirst:
@@ -103,20 +106,16 @@ class Job:
         return DelayedSubmission(self, signature)
 
 
-def _train(values: dict[str, Any], ranks: Ranks, *, ends_process: bool) -> float | None:
+def _train(values: dict[str, Any], file: Path, ranks: Ranks, *, ends_process: bool) -> float | None:
     from omegaconf import OmegaConf
 
-    from crate.run import signature_of, train
+    from crate.run import train
 
     Modules(**values["modules"]).find()
     if Path(values["folder"]).is_dir():  # where its launch was, for paths in kwargs of its own
         os.chdir(values["folder"])
     config = OmegaConf.to_object(restore(values["config"]))
-    if signature_of(config) != values["signature"]:
-        raise UserError(
-            "the data, or the weights of init_from, are not those of the launch",
-            "the files as they were, or a new launch",
-        )
+    require_as_launched(values, config, file)
     names = (values["signature"], values["label"], values["overrides"])
     return train(config, *names, ranks, ends_process=ends_process)
 

@@ -154,8 +154,12 @@ def test_retry_takes_the_frozen_configuration_and_new_code_where_asked(odd, tmp_
     (tmp_path / "mine" / "model" / "odd.yaml").write_text("_target_: nothing.At\n")
     (tmp_path / "mended").touch()
     sweep = SweepFolder(outputs / "sweeps" / only_sweep(outputs))
-    for folder in (outputs / "code").iterdir():
-        folder.rename(folder.with_name("gone"))
+    (code,) = (outputs / "code").iterdir()
+    (code / "crate" / "run.py").chmod(0o644)
+    (code / "crate" / "run.py").write_text("raise SystemExit('edited')")
+    altered = ask(outputs, "retry", "mode")
+    assert altered.returncode == 2 and "crate/run.py was altered" in altered.stderr, altered
+    code.rename(code.with_name("gone"))
     gone = ask(outputs, "retry", "mode")
     assert gone.returncode == 2 and "--new-code" in gone.stderr, gone
     again = ask(outputs, "retry", "mode", "--failed", "--new-code")
