@@ -169,11 +169,13 @@ def test_its_price_is_unknown_and_its_keys_are_known(own):
 
 
 WRONG = {
-    "misspelt": ("model=own +model.gat=1", ["does not take", "'gat'", "model.gate=VALUE"]),
-    "of_the_base": ("model=own +model.dept=1", ["'dept'", "model.depth=VALUE"]),
+    "misspelt": ("model=own +model.gat=1", ["does not take gat\n", "model.gate=VALUE"]),
+    "of_the_base": ("model=own +model.dept=1", ["does not take dept\n", "model.depth=VALUE"]),
     "given_twice": ("model=own model.kwargs.gate=1", ["model.gate and model.kwargs.gate"]),
     "of_the_schema": ("model=own model.kwargs.depth=1", ["given by model.depth already"]),
     "of_the_platform": ("data=own data.kwargs.split=val", ["the platform passes split"]),
+    "of_the_group": ("data=own +data.worker=1", ["does not take worker\n", "data.workers=VALUE"]),
+    "not_found": ("model._target_=no_such.Net", ["cannot be imported", "--config-dir=FOLDER"]),
     "of_a_built_in": ("+model.gate=1", ["there is no key model.gate"]),
     "not_of_the_target": (
         "model._target_=torch.nn.Linear",

@@ -85,7 +85,9 @@ def _paths(node: DictConfig, at: str = "") -> Iterator[str]:
 
 def unknown_key(key: str, names: list[str], at: str) -> UserError:
     """Return the error for a key that a node of the tree does not have, nearest names first."""
-    names, last = [name for name in names if not name.startswith("_")], key[len(at) :]
+    # A built-in target takes no kwargs; a user's own takes keys that the schema lacks.
+    names = [name for name in names if not name.startswith("_") and name != "kwargs"]
+    last = key[len(at) :]
     slip = close(last, names)
     guess = f"; did you mean {at}{slip[0]}?" if slip else ""
     return UserError(

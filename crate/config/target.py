@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
+from inspect import Parameter
 from typing import Any
 
 from crate.config.errors import UserError, close, nearest, shorten
@@ -72,8 +73,11 @@ def locate(name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
+        given, top = f"_target_={name} cannot be imported: {error}", module_name.partition(".")[0]
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == top
+        fix = f"--config-dir=FOLDER, the folder that holds {top}" if is_absent else example
         where = "a module in the checkout, in --config-dir or installed"
-        raise UserError(f"_target_={name} cannot be imported: {error}", where, example) from error
+        raise UserError(given, where, fix) from error
     found = getattr(module, attribute, None)
     if not callable(found):
         public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
@@ -131,20 +135,21 @@ def _signature_errors(group: str, node: Target) -> list[UserError]:
     except ValueError:  # some built-in callables have none to check against
         return []
     positional, named = _passed(node)
-    given = arguments(node) | dict.fromkeys(named)
+    given = arguments(node)
     try:
-        signature.bind(*positional, **given)
+        signature.bind(*positional, **given, **dict.fromkeys(named))
     except TypeError as error:
+        taken = list(signature.parameters.values())[len(positional) :]
         names = [
-            name
-            for name, parameter in list(signature.parameters.items())[len(positional) :]
-            if name not in named and parameter.kind not in VARIADIC
+            each.name for each in taken if each.kind not in VARIADIC and each.name not in named
         ]
-        refused = [name for name in given if name not in names and name not in named]
+        is_open = any(each.kind is Parameter.VAR_KEYWORD for each in taken)
+        refused = [] if is_open else [name for name in given if name not in names]
+        what = ", ".join(refused) or f"these arguments: {error}"
         return [
             UserError(
-                f"{group}: {node._target_} does not take these arguments: {error}",
-                shorten([*nearest(refused[0], names)] if refused else names) or "no arguments",
+                f"{group}: {node._target_} does not take {what}",
+                shorten(nearest(refused[0], names) if refused else names) or "no arguments",
                 _how_to_mend(group, node, refused, names),
             )
         ]
@@ -154,14 +159,15 @@ def _signature_errors(group: str, node: Target) -> list[UserError]:
 def _how_to_mend(group: str, node: Target, refused: list[str], names: list[str]) -> str:
     from_schema = [name for name in refused if name in _argument_names(node)]
     if from_schema:
-        schema = type(node).__name__
         return (
             f"{', '.join(from_schema)} as parameters of {node._target_}, to which the schema "
-            f"{schema} passes them; or a YAML file without `defaults`, so without that schema"
+            f"{type(node).__name__} passes them; or a YAML file without `defaults`"
         )
-    slips = close(refused[0], names) if refused else []
+    keys = [entry.name for entry in fields(node) if entry.name not in ("_target_", "kwargs")]
+    slips = close(refused[0], [*names, *keys]) if refused else []
     name = slips[0] if slips else "NAME"
-    return f"{group}.{name}=VALUE, or kwargs: {{{name}: VALUE}} in your YAML file"
+    example = f"{group}.{name}=VALUE"
+    return example if name in keys else f"{example}, or kwargs: {{{name}: VALUE}} in a YAML file"
 
 
 def _refusal(node: Model, data: Data) -> list[UserError]:
