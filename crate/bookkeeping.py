@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from dataclasses import fields
 from typing import Any
 
 from crate import code_record, provenance
+from crate.config.errors import UserError
 from crate.config.schema import Config, Target, dump
 from crate.config.signature import shape
 from crate.data import facts
 from crate.runfolder import RunFolder
 from crate.status import Claim, Measured
+from crate.train.checksum import damage
 
 logger = logging.getLogger("crate")
 
@@ -79,11 +82,9 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
 
     `result` is the state that training reached, a TrainState.
     """
-    from crate.train.curve import draw_curve
     from crate.train.device import hardware
 
-    title = f"{folder.path.name}; best chosen on {chosen_on(built.splits)}"
-    draw_curve(folder.read_metrics(), title, folder.curve)
+    _draw(folder, f"{folder.path.name}; best chosen on {chosen_on(built.splits)}")
     folder.update_meta(**_code(config))  # now with what was imported late
     folder.update_status(
         state="finished",
@@ -92,6 +93,7 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
         best_step=result.best_step,
         last_top1=result.last_top1,
         best_chosen_on=chosen_on(built.splits),
+        best_is_lost=result.best_is_lost,
         test=result.test,
         time_s=round(result.time_s(), 3),
         measured=Measured(  # tells a later plan how long such a run takes
@@ -102,8 +104,26 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
         ),
         size_mb=folder.size_mb(),
     )
+    if folder.status.state != "finished":  # refused by a full disk
+        raise UserError(
+            f"the status of {folder.path} could not be written",
+            "a disk with room; the run is saved at its last step",
+            "the same command, which marks it finished",
+        )
     logger.info("run folder: %s (%.1f MB)", folder.path, folder.size_mb())
     say_result(folder)
+
+
+def _draw(folder: RunFolder, title: str) -> None:
+    """Draw the curve, without which a run is finished all the same."""
+    from crate.train.curve import draw_curve
+
+    try:
+        draw_curve(folder.read_metrics(), title, folder.curve)
+    except OSError:  # a full disk: nothing else could be written either
+        raise
+    except Exception as error:
+        logger.warning("the curve could not be drawn: %s: %s", type(error).__name__, error)
 
 
 def chosen_on(splits: dict[str, Any]) -> str:
@@ -127,6 +147,19 @@ def say_result(folder: RunFolder) -> None:
         logger.info(
             "test/top1: last %.2f, best by val/top1 %.2f",
             status.test["test/top1"],
-            status.test["test/best_top1"],
+            status.test.get("test/best_top1", math.nan),
         )
     logger.info("curve: %s", folder.curve)
+
+
+def warn_of_best(folder: RunFolder) -> None:
+    """Warn where best.pt of a finished run is not what it should be, and say what to do."""
+    status, file = folder.status, folder.checkpoints / "best.pt"
+    problem = damage(file)
+    if problem is None and status.best_is_lost:
+        problem = "does not hold the best weights, which were lost while the run was at work"
+    if problem is None:
+        return
+    same = folder.checkpoints / f"step-{status.best_step:08d}.pt"
+    fix = "train anew with rerun=true" if damage(same) else f"the same weights are in {same}"
+    logger.warning("%s %s; %s", file, problem, fix)

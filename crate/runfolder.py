@@ -169,12 +169,6 @@ class RunFolder:
                     raise UserError(f"{self.metrics}: line {number + 1} is no JSON") from None
         return rows
 
-    def cut_metrics(self, step: int) -> None:
-        """Drops the lines beyond `step`, which a resumed run will write anew."""
-        rows = [row for row in self.read_metrics() if row["step"] <= step]
-        with whole_file(self.metrics) as file:
-            file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
-
     def size_mb(self) -> float:
         """Returns what the folder takes on disk (1e6 bytes)."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()) / 1e6

@@ -52,6 +52,7 @@ class Status(Record):
     best_top1: float | None = None
     best_step: int = 0
     best_chosen_on: str = "the evaluation split"
+    best_is_lost: bool = False
     test: dict[str, float] = field(default_factory=dict)
     time_s: float | None = None
     size_mb: float | None = None

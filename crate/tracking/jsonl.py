@@ -13,6 +13,11 @@ from crate.tracking.base import Tracker
 logger = logging.getLogger("crate")
 
 
+def as_line(step: int, metrics: dict[str, float]) -> str:
+    """Return the row of metrics.jsonl that holds the metrics of a step."""
+    return json.dumps({"step": step, **metrics})
+
+
 class Jsonl(Tracker):
     """Appends each call's metrics to metrics.jsonl as one line, given to the system at once.
 
@@ -24,7 +29,7 @@ class Jsonl(Tracker):
         self.pending = b""
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        self.pending += (json.dumps({"step": step, **metrics}) + "\n").encode()
+        self.pending += (as_line(step, metrics) + "\n").encode()
         end = self.file.seek(0, os.SEEK_END)
         try:
             if self.file.write(self.pending) == len(self.pending):

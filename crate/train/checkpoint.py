@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from crate.config.errors import UserError, shorten
 from crate.records import whole_file
 from crate.secrets import file_mode
+from crate.train.checksum import damage
 
 logger = logging.getLogger("crate")
 
@@ -46,10 +47,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        if zipfile.is_zipfile(path):  # torch checks no checksum of its own
-            with zipfile.ZipFile(path) as records:
-                if (bad := records.testzip()) is not None:
-                    raise CheckpointError(f"{path} is corrupt: the checksum of {bad} is wrong")
+        if zipfile.is_zipfile(path) and (damaged := damage(path)) is not None:
+            raise CheckpointError(f"{path} {damaged}")
         values = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = "it holds more than tensors and plain values, so loading it could run code"
@@ -80,15 +79,19 @@ class Checkpoints:
         """Returns the step checkpoints, newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
+    def file(self, step: int) -> Path:
+        """Return where the checkpoint of a step is, or would be."""
+        return self.folder / f"step-{step:08d}.pt"
+
     def save(self, step: int, values: dict[str, Any]) -> bool:
         """Saves the state at `step`, then removes all but the newest `keep`; tells whether it did.
 
         On a full disk all but the newest are removed first, which may make room.
         """
-        saved = self._write(f"step-{step:08d}.pt", values)
+        saved = self._write(self.file(step).name, values)
         if not saved and len(self.files()) > 1:
             self._remove(self.files()[1:])
-            saved = self._write(f"step-{step:08d}.pt", values)
+            saved = self._write(self.file(step).name, values)
         self._remove(self.files()[self.keep :])
         if self._best is not None:
             self.save_best(self._best)

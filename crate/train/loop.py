@@ -18,9 +18,11 @@ from crate.data.loader import eval_batches, train_batches
 from crate.runfolder import RunFolder
 from crate.secrets import redact
 from crate.tracking import Tracker
+from crate.train.best import Best
 from crate.train.checkpoint import Checkpoints, read
 from crate.train.distributed import until_error
 from crate.train.evaluate import evaluate
+from crate.train.history import History
 from crate.train.optimizer import set_lr
 from crate.train.preempt import Signals
 from crate.train.profile import profiler
@@ -61,16 +63,22 @@ def train(
     options, ranks = config.train, setup.ranks
     state = TrainState(setup)
     checkpoints = Checkpoints(folder.checkpoints, signature, options.keep)
+    history, saved_history = History(folder.metrics), None
     if (file := ranks.first(checkpoints.newest)) is not None:
-        state.load_state_dict(read(file))
+        values = read(file)
+        state.load_state_dict(values)
+        saved_history = values.get("history")
         logger.info("going on at step %d of %d", state.step, setup.total_steps)
     resolved = dump(config)  # as a checkpoint stores it, to be restored and run
     tracked_by = {"_target_": config.tracker._target_}  # restored, but its values are never used
     resolved["tracker"] = redact(resolved["tracker"]) | tracked_by
-    shown = redact(resolved)
-    record = (
-        Record(shown, setup, state, folder, signature, tracker) if ranks.is_first else Silence()
-    )
+    described = {"config": resolved, "label_names": setup.label_names}
+    best, record = Best(checkpoints, history, described), Silence()
+    if ranks.is_first:
+        history.resume(saved_history, state.step, max(state.logged_step, state.evaluated_step))
+        if state.best_step:
+            best.load(state)
+        record = Record(redact(resolved), setup, state, folder, signature, tracker, history)
     errors: list[UserError] = []  # of this rank's data
     images_and_labels = train_batches(
         setup.splits["train"],
@@ -97,9 +105,9 @@ def train(
                     state.note(metrics)
                     record.evaluation(state, metrics)
                     if state.best_step == state.step and ranks.is_first:
-                        checkpoints.save_best(_weights(resolved, state, metrics))
+                        best.save(state, metrics)
             if _is_untested(state):
-                metrics = _test(setup, checkpoints, signals)
+                metrics = _test(setup, best, state, signals)
                 if metrics is not None:
                     state.tested_step, state.test = state.step, metrics
                     record.test(state, metrics)
@@ -121,8 +129,7 @@ def train(
             if state.is_done or stop or save:
                 signals.save = False  # before saving: another may come meanwhile
                 _require_finite(state)
-                described = {"config": resolved, "label_names": setup.label_names}
-                values = state.state_dict() | described
+                values = state.state_dict() | described | {"history": history.state_dict()}
                 saved = ranks.first(partial(checkpoints.save, state.step, values))
                 if not saved and (state.is_done or stop):
                     raise UserError(
@@ -134,6 +141,9 @@ def train(
                 next_save = time.monotonic() + 60 * (
                     options.checkpoint_every_min if saved else RETRY_MIN
                 )
+            if state.is_done and ranks.is_first:
+                history.rebuild(state.step)
+                state.best_is_lost = best.load(state) is None
             if state.is_done or stop:
                 return state
 
@@ -195,12 +205,18 @@ def _is_untested(state: TrainState) -> bool:
     return over and "test" in state.setup.splits and state.tested_step < state.step
 
 
-def _test(setup: Setup, checkpoints: Checkpoints, signals: Signals) -> dict[str, float] | None:
-    """Returns the test split's metrics of the last weights, and as `test/best_*` of the best."""
+def _test(setup: Setup, best: Best, state: TrainState, signals: Signals) -> dict[str, float] | None:
+    """Return the test split's metrics of the last weights, and as `test/best_*` of the best.
+
+    Return None where a signal came first. Best weights that are lost have no metrics.
+    """
     metrics = _evaluate(setup, "test", signals)
-    best = copy.deepcopy(setup.model)
-    best.load_state_dict(setup.ranks.first(lambda: checkpoints.best()["model"]))
-    of_best = _evaluate(setup, "test", signals, best) if metrics else None
+    weights = setup.ranks.first(lambda: best.load(state))
+    if metrics is None or weights is None:
+        return metrics
+    model = copy.deepcopy(setup.model)
+    model.load_state_dict(weights["model"])
+    of_best = _evaluate(setup, "test", signals, model)
     if of_best is None:
         return None
     return metrics | {name.replace("/", "/best_"): value for name, value in of_best.items()}
@@ -220,18 +236,3 @@ def _require_finite(state: TrainState) -> None:
     """Keeps a broken state from becoming a checkpoint."""
     if not state.is_finite():
         raise NonFinite("the loss or a weight stopped being finite", state)
-
-
-def _weights(
-    resolved: dict[str, Any], state: TrainState, metrics: dict[str, float]
-) -> dict[str, Any]:
-    """Returns what best.pt holds."""
-    ema = state.setup.ema
-    return {
-        "model": state.setup.model.state_dict(),
-        **({} if ema is None else {"ema": ema.module.state_dict()}),
-        "config": resolved,
-        "label_names": state.setup.label_names,
-        "step": state.step,
-        "metrics": metrics,
-    }

@@ -13,6 +13,7 @@ import torch
 from crate.progress import Bar
 from crate.runfolder import RunFolder
 from crate.tracking import Tracker
+from crate.train.history import History
 from crate.train.setup import Setup
 from crate.train.state import TrainState
 
@@ -55,9 +56,9 @@ class Record(Silence):
         folder: RunFolder,
         signature: str,
         tracker: Tracker,
+        history: History,
     ) -> None:
-        self.setup, self.folder, self.tracker = setup, folder, tracker
-        folder.cut_metrics(state.step)
+        self.setup, self.folder, self.tracker, self.history = setup, folder, tracker, history
         tracker.start(folder, signature, config)
         self._bar = Bar(state.step, setup.total_steps)
         self._mark(state)
@@ -84,7 +85,7 @@ class Record(Silence):
             "memory_gb": round(peak_memory_gb(self.setup.device), 3),
             "remaining_s": round(remaining_s, 1),
         }
-        self.tracker.log(state.step, self._clock(state) | metrics)
+        self._log(state, self._clock(state) | metrics)
         self._bar.update(
             state.step,
             f"loss {metrics['train/loss']:.3f}  |g| {metrics['train/grad_norm']:.2g}  "
@@ -97,7 +98,7 @@ class Record(Silence):
     def evaluation(self, state: TrainState, metrics: dict[str, float]) -> None:
         """Logs an evaluation, and says it."""
         clock = self._clock(state)
-        self.tracker.log(state.step, clock | metrics)
+        self._log(state, clock | metrics)
         ema = f"  ema {metrics['val/ema_top1']:.2f}" if "val/ema_top1" in metrics else ""
         logger.info(
             "epoch %d/%d  step %d  val/loss %.4f  val/top1 %.2f  best %.2f%s  %.0f s",
@@ -117,12 +118,16 @@ class Record(Silence):
 
     def test(self, state: TrainState, metrics: dict[str, float]) -> None:
         """Logs the last word, from the evaluation split."""
-        self.tracker.log(state.step, self._clock(state) | metrics)
+        self._log(state, self._clock(state) | metrics)
 
     def saved(self, state: TrainState, sigterm_at: float | None) -> None:
         """Notes a checkpoint, and since when the run has been told to end."""
         self.folder.update_status(step=state.step, sigterm_at=sigterm_at)
         self._mark(state)
+
+    def _log(self, state: TrainState, values: dict[str, float]) -> None:
+        self.history.add(state.step, values)
+        self.tracker.log(state.step, values)
 
     def _mark(self, state: TrainState) -> None:
         """Begins a measurement of speed, which leaves evaluating and saving out."""

@@ -30,7 +30,8 @@ class TrainState:
     """Model, optimizer, counters and generators; a restored state is the same state.
 
     `step` counts finished updates. `loss_sum` adds this rank's part of the losses since
-    `logged_step` on the device, so that they are read back only when logged.
+    `logged_step` on the device, so that they are read back only when logged. `best_is_lost` says
+    at the end that best.pt does not hold the best weights.
     """
 
     setup: Setup
@@ -43,6 +44,7 @@ class TrainState:
     last_top1: float = math.nan
     elapsed_s: float = 0.0
     is_done: bool = False
+    best_is_lost: bool = False
     test: dict[str, float] = field(default_factory=dict)
     _since: float = field(default_factory=time.monotonic)
 

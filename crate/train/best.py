@@ -1,0 +1,77 @@
+"""best.pt, the weights of the best evaluation: verified when used, rebuilt where possible."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from crate.train.checkpoint import CheckpointError, Checkpoints, read
+from crate.train.history import History
+from crate.train.state import TrainState
+
+logger = logging.getLogger("crate")
+
+
+class Best:
+    """The best weights of a run; every checkpoint of it also holds what is in `described`."""
+
+    def __init__(
+        self, checkpoints: Checkpoints, history: History, described: dict[str, Any]
+    ) -> None:
+        self.checkpoints, self.history, self.described = checkpoints, history, described
+
+    def save(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Save the model as it is, with the metrics of its evaluation."""
+        self.checkpoints.save_best(self._of_model(state, metrics))
+
+    def load(self, state: TrainState) -> dict[str, Any] | None:
+        """Return what best.pt holds, after rebuilding it if it is damaged or missing.
+
+        Warns and returns None where no other checkpoint has its weights. One of a later step than
+        the state's counts as whole: the run was killed after that evaluation, and repeats it.
+        """
+        try:
+            return self._verified(state)
+        except CheckpointError as error:
+            values, source = self._from_elsewhere(state)
+            if values is None:
+                logger.warning("%s; no other checkpoint has the best weights", error.given)
+                return None
+            logger.warning("%s; rebuilt from %s", error.given, source)
+            self.checkpoints.save_best(values)
+            return values
+
+    def _verified(self, state: TrainState) -> dict[str, Any]:
+        values, signature = self.checkpoints.best(), self.checkpoints.signature
+        file = self.checkpoints.folder / "best.pt"
+        if values.get("signature", signature) != signature:
+            raise CheckpointError(f"{file} is of another configuration")
+        step = values.get("step")
+        if step != state.best_step and not (isinstance(step, int) and step > state.step):
+            raise CheckpointError(f"{file} is of step {step}, and the best is {state.best_step}")
+        return values
+
+    def _from_elsewhere(self, state: TrainState) -> tuple[dict[str, Any] | None, str]:
+        """Return the contents of best.pt from another source, and the name of that source."""
+        metrics = self.history.row(state.best_step, "val/")
+        if state.step == state.best_step:
+            return self._of_model(state, metrics), "the model"
+        file = self.checkpoints.file(state.best_step)
+        try:
+            values = read(file)
+        except CheckpointError:
+            return None, ""
+        if values.get("signature") != self.checkpoints.signature:
+            return None, ""
+        found = {"model": values["model"], "step": state.best_step, "metrics": metrics}
+        if "ema" in values:  # with the averaging around it
+            ema = {name.removeprefix("module."): each for name, each in values["ema"].items()}
+            ema.pop("n_averaged", None)
+            found["ema"] = ema
+        return self.described | found, file.name
+
+    def _of_model(self, state: TrainState, metrics: dict[str, float]) -> dict[str, Any]:
+        ema = state.setup.ema
+        averaged = {} if ema is None else {"ema": ema.module.state_dict()}
+        model = {"model": state.setup.model.state_dict(), **averaged}
+        return self.described | model | {"step": state.step, "metrics": metrics}

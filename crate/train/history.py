@@ -1,0 +1,113 @@
+"""The rows of metrics.jsonl, kept in the checkpoints too, so that a resumed run misses none."""
+
+from __future__ import annotations
+
+import json
+import logging
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from crate.runfolder import whole_file
+from crate.tracking.jsonl import as_line
+
+logger = logging.getLogger("crate")
+
+LIMIT = 10_000  # rows that a checkpoint keeps: about 2.5 MB
+
+
+class History:
+    """The newest `LIMIT` rows of metrics.jsonl as lines, and how many came before them.
+
+    The file is what everybody reads; this is what it is compared with, and rebuilt from, when a
+    run resumes and when it ends. Rows that cannot be rebuilt leave a row in their place, with their
+    number as `lost_rows` (null: unknown).
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.lines: list[str] = []
+        self.num_before = 0
+
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        """Remember a row that is being written to the file."""
+        self.lines.append(as_line(step, metrics))
+        self._trim()
+
+    def row(self, step: int, prefix: str) -> dict[str, float]:
+        """Return the values at `step` whose names start with `prefix`."""
+        rows = [row for row in map(json.loads, self.lines) if row["step"] == step]
+        return {key: each for row in rows for key, each in row.items() if key.startswith(prefix)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint."""
+        return {"num_before": self.num_before, "lines": "\n".join(self.lines)}
+
+    def resume(self, saved: dict[str, Any] | None, step: int, last_row_at: int) -> None:
+        """Take over the rows that a checkpoint saved, and bring the file to its `step`.
+
+        Later rows are dropped; the resumed run writes them anew. Where the checkpoint is of an
+        earlier version (`saved` is None), the rows are the file's, which should reach
+        `last_row_at`.
+        """
+        if saved is not None:
+            self.lines, self.num_before = saved["lines"].splitlines(), saved["num_before"]
+            return self.rebuild(step)
+        lines = self._lines_of_file(step)
+        reached = _step(lines[-1]) if lines else 0
+        if reached < last_row_at:
+            logger.warning(
+                "%s: the rows of steps %d to %d are lost", self.file, reached + 1, last_row_at
+            )
+            lines.append(json.dumps({"step": last_row_at, "lost_rows": None}))
+        self._write(lines)
+        self.lines = lines.copy()
+        self._trim()
+
+    def rebuild(self, step: int) -> None:
+        """Make the file hold the rows up to `step`, and warn of those that it lacked."""
+        lines = self._lines_of_file(step)
+        if lines[self.num_before :] == self.lines and len(lines) >= self.num_before:
+            return self._write(lines)
+        first = _step(self.lines[0]) if self.lines else step + 1
+        before = list(takewhile(lambda line: _step(line) < first, lines))[: self.num_before]
+        logger.warning(
+            "%s was cut, changed or removed: rebuilt %d rows up to step %d",
+            self.file,
+            len(self.lines),
+            step,
+        )
+        if num_lost := self.num_before - len(before):
+            logger.warning("%s: %d rows before step %d are lost", self.file, num_lost, first)
+            before.append(json.dumps({"step": first, "lost_rows": num_lost}))
+        self.num_before = len(before)
+        self._write([*before, *self.lines])
+
+    def _trim(self) -> None:
+        excess = max(0, len(self.lines) - LIMIT)
+        del self.lines[:excess]
+        self.num_before += excess
+
+    def _lines_of_file(self, step: int) -> list[str]:
+        """Return the file's rows up to `step`; damaged lines are left out."""
+        try:
+            lines = self.file.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        return [line for line in lines if -1 < _step(line) <= step]
+
+    def _write(self, lines: list[str]) -> None:
+        content = "".join(f"{line}\n" for line in lines).encode()
+        if not self.file.exists() or self.file.read_bytes() != content:
+            with whole_file(self.file) as file:
+                file.write(content)
+
+
+def _step(line: str) -> int:
+    """Return the step of a row, -1 where the line is no row."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return -1
+    step = row.get("step") if isinstance(row, dict) else None
+    return step if isinstance(step, int) else -1
