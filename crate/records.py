@@ -100,19 +100,32 @@ def write(path: Path, record: Record, mode: int = 0o666) -> None:
 
 
 def keep_damaged(kind: type[Record], path: Path) -> Path | None:
-    """Rename a damaged file to `<name>.damaged-<n>` and warn; return the new path, if any."""
+    """Rename a damaged file to `<name>.damaged-<n>` and warn; return the new path, if any.
+
+    Raise Unreadable for a file that cannot be read, and so must not be replaced.
+    """
     try:
         read(kind, path)
     except Damaged as error:
-        number = 1
-        while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
-            number += 1
+        kept = free_name(path)
         path.rename(kept)
         logger.warning("%s; kept as %s", error, kept.name)
         return kept
-    except Unreadable:
-        pass
     return None
+
+
+def free_name(path: Path) -> Path:
+    """Return the first path `<name>.damaged-<n>` that is free."""
+    number = 1
+    while (free := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return free
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Log a warning, once in this process."""
+    logger.warning(text)
 
 
 @contextmanager

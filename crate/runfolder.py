@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -32,8 +33,14 @@ from typing import Any
 import yaml
 
 from crate import records
-from crate.config.errors import UserError
-from crate.records import Unreadable, read_json, whole_file, write_json
+from crate.config.errors import UserError, shorten
+from crate.records import (
+    Unreadable,
+    read_json,
+    warn_once,
+    whole_file,
+    write_json,
+)
 from crate.secrets import redact
 from crate.status import Status
 
@@ -60,6 +67,13 @@ def runs_by_signature(outputs: str | Path) -> dict[str, Path]:
 def is_set_aside(path: Path) -> bool:
     """Tell whether a run folder was set aside: named <label>-<signature>-old-<n>."""
     return re.search(r"-[0-9a-f]+-old-\d+$", path.name) is not None
+
+
+def remove(path: Path) -> None:
+    """Remove a run folder, which has another name before its first file goes."""
+    leaving = path.with_name(f".{path.name}.{os.getpid()}.removed")
+    path.rename(leaving)
+    shutil.rmtree(leaving)
 
 
 def require_writable(outputs: str) -> None:
@@ -140,8 +154,8 @@ class RunFolder:
             try:
                 records.write(self.path / "status.json", status)
                 self._unwritten, self._written = {}, status
-            except OSError as error:
-                logger.debug("status.json: %s", error.strerror)
+            except (OSError, Unreadable) as error:
+                logger.debug("status.json: %s", error)
 
     def freeze(self, config: dict[str, Any], overrides: list[str]) -> None:
         """Writes the resolved configuration and what was typed, without secrets."""
@@ -155,19 +169,29 @@ class RunFolder:
         write_json(self.path / "meta.json", read_json(self.path / "meta.json") | values)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Returns the lines of metrics.jsonl; a torn last line is dropped."""
-        try:
-            lines = self.metrics.read_text().splitlines()
-        except FileNotFoundError:
-            return []
-        rows = []
-        for number, line in enumerate(lines):
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                if number != len(lines) - 1:
-                    raise UserError(f"{self.metrics}: line {number + 1} is no JSON") from None
+        """Return the rows of metrics.jsonl, each with its step; a torn last line is dropped.
+
+        Damaged lines are left out, with a warning.
+        """
+        rows, damaged = self._metrics()
+        if damaged:
+            warn_once(f"{self.metrics}: {_lines(damaged)} damaged and left out")
         return rows
+
+    def _metrics(self) -> tuple[list[dict[str, Any]], list[int]]:
+        """Return the whole rows of metrics.jsonl, and the numbers of its damaged lines."""
+        try:
+            lines = self.metrics.read_bytes().splitlines()
+        except FileNotFoundError:
+            return [], []
+        rows, damaged = [], []
+        for number, line in enumerate(lines, 1):
+            row = _row(line)
+            if row is not None:
+                rows.append(row)
+            elif number < len(lines):
+                damaged.append(number)
+        return rows, damaged
 
     def size_mb(self) -> float:
         """Returns what the folder takes on disk (1e6 bytes)."""
@@ -180,3 +204,18 @@ class RunFolder:
             number += 1
         self.path.rename(old)
         return old
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """Return a line of metrics.jsonl as values with a step; None if it is not that."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and type(row.get("step")) is int else None
+
+
+def _lines(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"line {numbers[0]} is"
+    return f"lines {shorten(map(str, numbers), 6)} are"

@@ -37,11 +37,20 @@ def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str,
 
     values = read(path)
     if isinstance(values.get("config"), dict):
-        cfg = _with_typed(values["config"], cfg, overrides)
+        cfg = _with_typed(values["config"], cfg, overrides, path)
+    elif "config" in values and isinstance(values.get("model"), dict):
+        raise UserError(
+            f"{path} is damaged: its configuration is {type(values['config']).__name__}, "
+            "not named values",
+            "a whole checkpoint of a run",
+            "checkpoint=FILE",
+        )
     return cfg, values, path
 
 
-def _with_typed(stored: dict[str, Any], cfg: DictConfig, overrides: list[str]) -> DictConfig:
+def _with_typed(
+    stored: dict[str, Any], cfg: DictConfig, overrides: list[str], path: Path
+) -> DictConfig:
     """Return the configuration stored in a checkpoint, changed by what was typed.
 
     Where another data set is typed, its images are prepared as the checkpoint's were.
@@ -50,7 +59,11 @@ def _with_typed(stored: dict[str, Any], cfg: DictConfig, overrides: list[str]) -
         tree = schema.restore(stored)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"the checkpoint's configuration is of another version: {reason}") from None
+        raise UserError(
+            f"the configuration in {path} is damaged or of another version: {reason}",
+            "a checkpoint of a run of this version",
+            "checkpoint=FILE",
+        ) from None
     typed = [override.lstrip("+").partition("=")[0] for override in overrides]
     if "experiment" in typed:
         raise UserError(
@@ -63,7 +76,8 @@ def _with_typed(stored: dict[str, Any], cfg: DictConfig, overrides: list[str]) -
         tree[group] = cfg._get_node(group)  # its schema may be another
     if "data" in typed:
         for key in PREPARATION:
-            tree.data[key] = stored["data"][key]
+            if key in stored["data"]:
+                tree.data[key] = stored["data"][key]
         logger.info("images are prepared as those that the checkpoint was trained on")
     for key in [key for key in typed if key not in schema.SCHEMAS]:
         OmegaConf.update(tree, _stored_key(tree, key), OmegaConf.select(cfg, key), force_add=True)
@@ -74,7 +88,7 @@ def _follow_data(model: DictConfig, stored: dict[str, Any]) -> None:
     """Make the image facts of a stored model follow the data again, so that both can change."""
     for node in (model, model.kwargs):
         for key in SHARED:
-            if key in node and node[key] == stored["data"][key]:
+            if key in node and key in stored["data"] and node[key] == stored["data"][key]:
                 node[key] = f"${{data.{key}}}"
 
 

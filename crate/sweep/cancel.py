@@ -22,9 +22,9 @@ from crate.sweep.table import words
 
 
 def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
-    """Ends what is at work of a sweep, once that is agreed to.
+    """End what is at work of a sweep, once that is agreed to.
 
-    Raises UserError where Slurm refuses.
+    Raise UserError if Slurm refuses.
     """
     say_on_console(True)
     selection = Selection(sweep, wanted)
@@ -42,13 +42,14 @@ def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
         print("nothing was ended")
         return 0
     with locked(sweep.outputs):
+        sweep.repair()
         _end(Selection(sweep, wanted), ours)
     return 0
 
 
 def _end(selection: Selection, keys: list[str]) -> None:
     states = selection.states
-    keys = [key for key in keys if states[key].is_active]
+    keys = [key for key in keys if states[key].is_active and selection.is_own(key)]
     for key in keys:  # before anything is told: a slot or job that starts just now must not begin
         write_json(RunFolder(states[key].path).cancelled, {"time": time.time()})
     jobs = [job for key in keys if (job := states[key].status.job)]

@@ -1,64 +1,74 @@
-"""`clean`: removes what nothing needs any more, or a whole sweep. Lists it, and asks first."""
+"""`clean`: remove what nothing needs any more, or a whole sweep. List it, and ask first.
+
+What is to go is decided before the question and, as others may have launched or run something
+meanwhile, once more under the lock after the answer. Nothing goes that was not shown.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from crate.config.errors import UserError
+from crate.ownership import Ownership
 from crate.progress import say_on_console
+from crate.runfolder import is_set_aside, remove
 from crate.sweep.cancel import agrees
 from crate.sweep.folder import SweepFolder, locked, sweeps
 from crate.sweep.select import Selection
 from crate.sweep.snapshot import place
 from crate.sweep.table import words
 
+Found = dict[Path, str]  # a folder to remove -> why
+
 
 def clean(outputs: Path, *, yes: bool) -> int:
-    """Removes the runs that were set aside, and the snapshots that no sweep names."""
-    say_on_console(True)
-    with locked(outputs):
-        found = {path: "set aside" for path in _set_aside(outputs)}
-        found |= {path: "code of no sweep" for path in _unused_code(outputs, sweeps(outputs))}
-        return _remove(found, yes=yes)
+    """Remove the runs that were set aside, and the snapshots that no sweep names."""
+
+    def decide() -> Found:
+        found = {path: "set aside" for path in sorted(outputs.glob("runs/*")) if is_set_aside(path)}
+        found |= {path: "removed in part" for path in sorted(outputs.glob("runs/.*.removed"))}
+        unused = _unused_code(outputs, sweeps(outputs))
+        return found | {path: "code of no sweep" for path in unused}
+
+    return _remove(outputs, decide, yes=yes)
 
 
 def clean_sweep(sweep: SweepFolder, *, yes: bool) -> int:
-    """Removes a sweep: its folder, its runs that no other sweep names, and then unused code.
+    """Remove a sweep: its folder, its runs that no other sweep names, and then unused code.
 
-    Raises UserError where one of its runs is at work.
+    Raise UserError if one of its runs is at work.
     """
-    say_on_console(True)
-    with locked(sweep.outputs):
-        selection = Selection(sweep, [])
-        others = [other for other in sweeps(sweep.outputs) if other.path != sweep.path]
-        named = {key for other in others for key in other.manifest.points}
-        found = {sweep.path: "the sweep"}
-        for key, state in selection.states.items():
-            if state.is_active and key not in named:
-                raise UserError(
-                    f"{words(selection.swept[key])} is {state.state}",
-                    "a sweep that nothing works at",
-                    f"python -m crate.sweep cancel {sweep.path.name}",
-                )
-            if state.path is not None and key not in named:
-                found[state.path] = f"{state.state}: {words(selection.swept[key])}"
-        kept = [key for key in selection.swept if key in named]
-        if kept:
-            print(f"kept, of other sweeps too: {len(kept)} runs")
-        before = set(_unused_code(sweep.outputs, sweeps(sweep.outputs)))
-        unused = set(_unused_code(sweep.outputs, others)) - before
-        return _remove(found | {path: "its code" for path in sorted(unused)}, yes=yes)
+    return _remove(sweep.outputs, lambda: _of_sweep(sweep), yes=yes)
 
 
-def _set_aside(outputs: Path) -> list[Path]:
-    return sorted(p for p in outputs.glob("runs/*-old-*") if re.search(r"-old-\d+$", p.name))
+def _of_sweep(sweep: SweepFolder) -> Found:
+    selection = Selection(sweep, [])
+    others = [other for other in sweeps(sweep.outputs) if other.path != sweep.path]
+    named = {key for other in others for key in other.named()}
+    found = {sweep.path: "the sweep"}
+    for key, state in selection.states.items():
+        if state.is_active and key not in named:
+            raise UserError(
+                f"{words(selection.swept[key])} is {state.state}",
+                "a sweep that nothing works at",
+                f"python -m crate.sweep cancel {sweep.path.name}",
+            )
+        if state.path is not None and key not in named:
+            found[state.path] = f"{state.state}: {words(selection.swept[key])}"
+    kept = [key for key in selection.swept if key in named]
+    if kept:
+        found[sweep.path] += f"; {len(kept)} of its runs are kept, of other sweeps too"
+    before = _unused_code(sweep.outputs, sweeps(sweep.outputs))
+    unused = [path for path in _unused_code(sweep.outputs, others) if path not in before]
+    return found | {path: "its code" for path in unused}
 
 
-def _unused_code(outputs: Path, used_by: list[SweepFolder]) -> Iterator[Path]:
+def _unused_code(outputs: Path, used_by: list[SweepFolder]) -> list[Path]:
+    """Return the snapshots that no attempt names; none if an attempt does not tell its snapshot."""
     used = {
         attempt.code
         for sweep in used_by
@@ -66,12 +76,16 @@ def _unused_code(outputs: Path, used_by: list[SweepFolder]) -> Iterator[Path]:
         for attempt in point.attempts
     }
     store = place(outputs, "")
-    for path in sorted(store.iterdir()) if store.is_dir() else []:
-        if path.name not in used and not path.name.startswith("."):
-            yield path
+    if None in used or not store.is_dir():
+        return []
+    folders = [path for path in sorted(store.iterdir()) if not path.name.startswith(".")]
+    return [path for path in folders if path.name not in used]
 
 
-def _remove(found: dict[Path, str], *, yes: bool) -> int:
+def _remove(outputs: Path, decide: Callable[[], Found], *, yes: bool) -> int:
+    """Show what `decide` finds, ask, and remove it if that is still what it finds."""
+    say_on_console(True)
+    found = decide()
     if not found:
         print("nothing to remove")
         return 0
@@ -80,8 +94,19 @@ def _remove(found: dict[Path, str], *, yes: bool) -> int:
     if not yes and not agrees(f"remove these {len(found)} folders?"):
         print("nothing was removed")
         return 0
-    for path in found:
-        shutil.rmtree(path)
+    with locked(outputs), ExitStack() as owned:
+        if decide().keys() != found.keys():
+            raise UserError(
+                "something was launched, run or removed since the folders were listed, "
+                "so nothing was removed",
+                "looking at the new list",
+                "the same command again",
+            )
+        runs = [path for path in found if path.parent.name == "runs"]
+        for path in runs:  # a process that begins a run just now is refused, or refuses us
+            owned.callback(Ownership.take(path).release)
+        for path in found:
+            remove(path) if path in runs else shutil.rmtree(path)
     print(f"removed {len(found)} folders")
     return 0
 

@@ -2,16 +2,16 @@
 
     outputs/sweeps/<name>-<hash of its fixed overrides>/
         manifest.json           the sweep, its launches, its points and their jobs
-        points/<signature>.json a point's frozen configuration
+        points/<signature>.json a frozen point; see crate/sweep/point_file.py
         jobs/                   what the jobs themselves printed
     outputs/code/<hash>/        the code that jobs run; see crate/sweep/snapshot.py
 
-The runs themselves lie in outputs/runs, and belong to no sweep. Imports no torch.
+The runs themselves lie in outputs/runs, and belong to no sweep. A manifest that is missing or
+damaged is made again from `points/` and the runs. Imports no torch.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +19,10 @@ from pathlib import Path
 from crate import records
 from crate.config.errors import UserError, nearest, shorten
 from crate.ownership import Ownership, held
+from crate.records import Damaged, Unreadable, warn_once
 from crate.sweep.manifest import Manifest
+from crate.sweep.point_file import PointFile
+from crate.sweep.rebuild import digest, rebuilt
 
 PATIENCE_S = 330.0  # longer than a dead owner counts as alive
 
@@ -37,26 +40,71 @@ class SweepFolder:
     def create(cls, outputs: str, name: str, fixed: list[str]) -> SweepFolder:
         """Returns the folder of a sweep's name and fixed overrides, made if need be."""
         words = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80].strip("-_.") or "sweep"
-        digest = hashlib.sha256("\n".join(sorted(fixed)).encode()).hexdigest()[:6]
-        folder = cls(Path(outputs, "sweeps", f"{words}-{digest}"))
+        folder = cls(Path(outputs, "sweeps", f"{words}-{digest(fixed)}"))
         folder.jobs.mkdir(parents=True, exist_ok=True)
         folder.points.mkdir(exist_ok=True)
         return folder
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest; one without points if there is none yet."""
-        name = self.path.name.rpartition("-")[0]
-        empty = Manifest(name=name, fixed=[], points={})
-        return records.read(Manifest, self.path / "manifest.json") or empty
+        """The manifest; if it is missing or damaged, a warning and what the other files tell."""
+        try:
+            stored = records.read(Manifest, self._manifest_file)
+            if stored is not None or not self._has_points():
+                return stored or rebuilt(self.path)
+            problem = f"{self._manifest_file} is missing"
+        except Unreadable as error:
+            problem = error.given
+        warn_once(f"{problem}; what {self.points} and the runs tell is used in its place")
+        return rebuilt(self.path)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Write the manifest as a whole file; the caller holds the lock of `outputs`."""
-        records.write(self.path / "manifest.json", manifest)
+        """Write the manifest as a whole file; the caller holds the lock of `outputs`.
+
+        A damaged one is kept under another name.
+        """
+        records.write(self._manifest_file, manifest)
+
+    def repair(self) -> None:
+        """Write the manifest anew if it is missing or damaged; the caller holds the lock."""
+        try:
+            is_whole = records.read(Manifest, self._manifest_file) is not None
+        except Damaged:
+            is_whole = False
+        if not is_whole and self.exists():
+            self.write_manifest(self.manifest)
+
+    def exists(self) -> bool:
+        """Tell whether the folder is that of a sweep: it has a manifest, or had one, or points."""
+        return any(self.path.glob("manifest.json*")) or self._has_points()
+
+    def launched_at(self) -> float:
+        """Return when the sweep was launched last (seconds since 1970)."""
+        file = self._manifest_file if self._manifest_file.exists() else self.points
+        return file.stat().st_mtime if file.exists() else 0.0
+
+    def named(self) -> set[str]:
+        """Return the signatures of all points, those of damaged files included."""
+        return {*self.manifest.points, *(file.stem for file in self.points.glob("*.json"))}
 
     def point_file(self, signature: str) -> Path:
-        """Returns the place of a point's frozen configuration."""
+        """Return the path of a frozen point."""
         return self.points / f"{signature}.json"
+
+    def point(self, signature: str) -> PointFile:
+        """Return a frozen point; raise UserError if its file is missing or damaged."""
+        file = self.point_file(signature)
+        point = records.read(PointFile, file)
+        if point is None:
+            raise Damaged(f"{file} is missing")
+        return point
+
+    @property
+    def _manifest_file(self) -> Path:
+        return self.path / "manifest.json"
+
+    def _has_points(self) -> bool:
+        return any(self.points.glob("*.json"))
 
 
 def locked(outputs: str | Path) -> AbstractContextManager[Ownership]:
@@ -70,10 +118,8 @@ def locked(outputs: str | Path) -> AbstractContextManager[Ownership]:
 
 def sweeps(outputs: str | Path) -> list[SweepFolder]:
     """Returns the sweeps below `outputs`, the one launched last at the end."""
-    files = Path(outputs, "sweeps").glob("*/manifest.json")
-    return [
-        SweepFolder(file.parent) for file in sorted(files, key=lambda file: file.stat().st_mtime)
-    ]
+    folders = [SweepFolder(path) for path in Path(outputs, "sweeps").glob("[!.]*")]
+    return sorted((each for each in folders if each.exists()), key=SweepFolder.launched_at)
 
 
 def find_sweep(outputs: str | Path, name: str) -> SweepFolder:

@@ -11,19 +11,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crate import provenance
+from crate import provenance, records
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.config.schema import dump, restore
 from crate.ownership import Busy, owner_of
 from crate.progress import say_on_console
-from crate.records import read_json, write_json
+from crate.records import read_json
 from crate.runfolder import RunFolder, find
 from crate.secrets import file_mode, redact
 from crate.sweep import snapshot
 from crate.sweep.folder import SweepFolder
 from crate.sweep.freeze import Point
+from crate.sweep.manifest import Manifest
 from crate.sweep.modules import Modules
+from crate.sweep.point_file import PointFile
 from crate.sweep.seal import require_as_launched, seal
 from crate.train.distributed import Ranks, SaidByFirst
 from crate.train.preempt import ignore_from_now_on
@@ -31,24 +33,27 @@ from crate.train.preempt import ignore_from_now_on
 logger = logging.getLogger("crate")
 
 
-def write_point(sweep: SweepFolder, point: Point, modules: Modules) -> None:
-    """Writes down all that a job needs to know of a point.
+def write_point(sweep: SweepFolder, manifest: Manifest, point: Point, modules: Modules) -> None:
+    """Write all that a job needs to know of a point, and what the manifest is rebuilt from.
 
     What only a launch may decide is decided: a job that comes back after a preemption must not set
     its own work aside.
     """
     config = dump(point.config) | {"rerun": False, "resume": "auto"}
     config |= {"other_code": "accept", "other_data": "accept"}
-    values = {
-        "signature": point.signature,
-        "label": point.label,
-        **redact({"overrides": point.overrides, "swept": point.swept}),
-        "config": config,
-        "folder": os.getcwd(),
-        "modules": asdict(modules),
-    }
-    values = seal(values, point.config)
-    write_json(sweep.point_file(point.signature), values, file_mode(config))
+    values = PointFile(
+        signature=point.signature,
+        label=point.label,
+        overrides=redact(point.overrides),
+        swept=redact(point.swept),
+        config=config,
+        folder=os.getcwd(),
+        modules=asdict(modules),
+        fixed=manifest.fixed,
+        launch=manifest.launches[-1],
+    )
+    sealed = PointFile.from_json(seal(values.to_json(), point.config))
+    records.write(sweep.point_file(point.signature), sealed, file_mode(config))
 
 
 class Job:
@@ -75,27 +80,26 @@ class Job:
         sys.stdout.reconfigure(line_buffering=True)
         ranks = Ranks.detect()
         say_on_console(ranks.is_first)
-        file = SweepFolder(self.sweep).point_file(signature)
-        values = read_json(file)
-        path = find(values["config"]["outputs"], signature)
+        sweep = SweepFolder(self.sweep)
+        path = find(str(sweep.outputs), signature)
         if path is not None and RunFolder(path).cancelled.exists():
             logger.info("cancelled before it began")
             return None
         try:
             if provenance.is_snapshot(CHECKOUT):
                 snapshot.require_intact(CHECKOUT)
-            return _train(values, file, ranks, ends_process=ends_process)
+            return _train(sweep, signature, ranks, ends_process=ends_process)
         except Busy as error:
             logger.info("left to the process that runs it: %s", error.given)
         except SaidByFirst:
             raise SystemExit(1) from None
         except UserError as error:
-            _note_failure(values, str(error), None)
+            _note_failure(path, str(error), None)
             logger.error("error: %s", error)
             raise SystemExit(1) from None
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            _note_failure(values, reason, traceback.format_exc())
+            _note_failure(path, reason, traceback.format_exc())
             raise
         return None
 
@@ -106,23 +110,27 @@ class Job:
         return DelayedSubmission(self, signature)
 
 
-def _train(values: dict[str, Any], file: Path, ranks: Ranks, *, ends_process: bool) -> float | None:
+def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bool) -> float | None:
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     from crate.run import train
 
-    Modules(**values["modules"]).find()
-    if Path(values["folder"]).is_dir():  # where its launch was, for paths in kwargs of its own
-        os.chdir(values["folder"])
-    config = OmegaConf.to_object(restore(values["config"]))
-    require_as_launched(values, config, file)
-    names = (values["signature"], values["label"], values["overrides"])
+    file, point = sweep.point_file(signature), sweep.point(signature)
+    try:
+        Modules(**point.modules).find()
+        config = OmegaConf.to_object(restore(point.config))
+    except (TypeError, OmegaConfBaseException) as error:
+        raise UserError(f"{file} is damaged: {str(error).splitlines()[0]}") from error
+    if Path(point.folder).is_dir():  # where its launch was, for paths in kwargs of its own
+        os.chdir(point.folder)
+    require_as_launched(read_json(file), config, file)
+    names = (point.signature, point.label, point.overrides)
     return train(config, *names, ranks, ends_process=ends_process)
 
 
-def _note_failure(values: dict[str, Any], reason: str, trace: str | None) -> None:
+def _note_failure(path: Path | None, reason: str, trace: str | None) -> None:
     """Write down why a run failed before it could do so, unless another process has it by now."""
-    path = find(values["config"]["outputs"], values["signature"])
     if path is None or owner_of(path) is not None:
         return
     if RunFolder(path).status.state != "finished":

@@ -194,17 +194,31 @@ def _freeze_code(launched: Launch, manifest: Manifest) -> dict[str, Path]:
     sweep, todo = launched.sweep, [launched.points[key] for key in launched.todo]
     sweep.write_manifest(manifest)
     if not todo:
+        _write_points(launched, manifest)
         return {}
     roots = [Path(root) for point in todo if (root := getattr(point.config.data, "root", None))]
     code = snapshot.take(sweep.outputs, excluded=list(dict.fromkeys(roots)))
-    modules = Modules.of([point.config for point in todo])
-    manifest.launches[-1].code, manifest.launches[-1].outside = code.name, modules.outside
+    manifest.launches[-1].code = code.name
+    _write_points(launched, manifest)
     for point in todo:
-        if isinstance(point.config.tracker, Wandb):
-            point.config.tracker.group = point.config.tracker.group or sweep.path.name
-        write_point(sweep, point, modules)
         RunFolder.create(point.config.outputs, point.label, point.signature)
     return {point.signature: code for point in todo}
+
+
+def _write_points(launched: Launch, manifest: Manifest) -> None:
+    """Freeze the points that are to be run, and those of which the sweep has no file yet."""
+    sweep, todo = launched.sweep, set(launched.todo)
+    points = [
+        point
+        for key, point in launched.points.items()
+        if key in todo or not sweep.point_file(key).exists()
+    ]
+    modules = Modules.of([point.config for point in points])
+    manifest.launches[-1].outside = modules.outside
+    for point in points:
+        if isinstance(point.config.tracker, Wandb):
+            point.config.tracker.group = point.config.tracker.group or sweep.path.name
+        write_point(sweep, manifest, point, modules)
 
 
 def _say_counts(launched: Launch, arrays: list[str]) -> None:

@@ -43,6 +43,8 @@ def _matching(swept: dict[str, dict[str, Any]], wanted: list[str]) -> list[str]:
         for key, values in swept.items()
         if all(key.startswith(word) or _has(values, word) for word in wanted)
     ]
+    if not swept:
+        raise UserError("the sweep has no run that its files tell of")
     if not found:
         raise UserError(
             f"no run of the sweep is {' '.join(wanted)}",

@@ -18,7 +18,7 @@ def draw_curve(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axes, names in ((left, ("train/loss", "val/loss")), (right, ("val/top1", "val/top5"))):
         for name in names:
-            points = [(row["epoch"], row[name]) for row in rows if name in row]
+            points = [(row["epoch"], row[name]) for row in rows if {name, "epoch"} <= row.keys()]
             if points:
                 axes.plot(*zip(*points, strict=True), label=name, linewidth=1.5)
         axes.set_xlabel("epoch")

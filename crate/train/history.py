@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from crate.runfolder import whole_file
+from crate.records import whole_file
 from crate.tracking.jsonl import as_line
 
 logger = logging.getLogger("crate")

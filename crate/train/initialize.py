@@ -111,4 +111,5 @@ def _differences(options: Mapping[str, Any], values: dict[str, Any]) -> list[str
 
 def _trained(values: dict[str, Any]) -> dict[str, Any]:
     config = values.get("config")
-    return config["model"] if isinstance(config, dict) and "model" in config else {}
+    model = config.get("model") if isinstance(config, dict) else None
+    return model if isinstance(model, dict) else {}

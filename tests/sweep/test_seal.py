@@ -13,11 +13,13 @@ from crate.config.errors import UserError
 from crate.data import facts
 from crate.paths import CONF
 from crate.run import file_hash
-from crate.runfolder import RunFolder, read_json
+from crate.records import read_json
+from crate.runfolder import RunFolder
 from crate.sweep import job, snapshot
 from crate.sweep.folder import SweepFolder
 from crate.sweep.freeze import freeze
 from crate.sweep.job import Job, write_point
+from crate.sweep.manifest import LaunchEntry, Manifest
 from crate.sweep.modules import Modules
 
 
@@ -36,7 +38,9 @@ def launched(tmp_path):
         master = loader.load_configuration("config", words, RunMode.MULTIRUN)
         (point,) = freeze([words], master, loader)
     sweep = SweepFolder.create(point.config.outputs, "sweep", [])
-    write_point(sweep, point, Modules([], {}))
+    launch = LaunchEntry(time=0.0, launcher="local")
+    manifest = Manifest(name="x", fixed=[], launches=[launch], points={})
+    write_point(sweep, manifest, point, Modules([], {}))
     RunFolder.create(point.config.outputs, point.label, point.signature)
     return sweep, point.signature
 
@@ -70,6 +74,21 @@ def test_an_edited_point_is_told_from_changed_data_and_changed_weights(launched,
     (tmp_path / "weights.pt").write_bytes(b"others")
     reason = refusal(sweep, signature)
     assert "the weights of init_from=" in reason and "the files of" not in reason
+
+
+def test_a_damaged_point_fails_its_run_by_name(launched):
+    sweep, signature = launched
+    file = sweep.point_file(signature)
+    values = read_json(file)
+    for damage, reason in (
+        ("{", "is not JSON"),
+        (json.dumps(values | {"config": {}}), "config.outputs is missing"),
+        (json.dumps(values | {"modules": {"x": 1}}), "unexpected keyword argument 'x'"),
+        (json.dumps(values | {"config": values["config"] | {"model": 3}}), "model has no _target_"),
+    ):
+        file.write_text(damage)
+        found = refusal(sweep, signature)
+        assert f"{file} is damaged" in found and reason in found, found
 
 
 def test_a_point_of_an_earlier_version_has_no_seal_and_can_be_run_and_refused(launched, tmp_path):

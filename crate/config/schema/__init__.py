@@ -16,6 +16,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ValidationError
 
 from crate.config.schema.augment import Augment, FlipCrop, NoAugment, RandAugment, TrivialAugment
 from crate.config.schema.data import (
@@ -94,6 +95,12 @@ def restore(values: dict[str, Any]) -> DictConfig:
     """
     tree, values = _root(), dict(values)
     names = values.pop("schemas", {})
+    for group in SCHEMAS:
+        node = values.get(group)
+        if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+            raise ValidationError(f"{group} has no _target_")
+    if not isinstance(names, dict):
+        raise ValidationError("schemas is not a mapping of groups to names")
     for group, kinds in SCHEMAS.items():
         by_name = {kind.__name__: kind for kind in (BASES[group], *kinds)}
         schema = by_name.get(names.get(group)) or _by_target(group, values[group])

@@ -1,0 +1,90 @@
+"""A sweep's manifest, made again from its frozen points and their runs."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import combinations
+from pathlib import Path
+
+from crate import records
+from crate.records import Unreadable, warn_once
+from crate.runfolder import RunFolder, runs_by_signature
+from crate.secrets import redact
+from crate.sweep.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
+from crate.sweep.point_file import PointFile
+
+MAX_OVERRIDES = 12  # more have too many subsets to search
+
+
+def digest(fixed: list[str]) -> str:
+    """Return the end of a sweep folder's name: a hash of what was typed for all of its points."""
+    return hashlib.sha256("\n".join(sorted(fixed)).encode()).hexdigest()[:6]
+
+
+def rebuilt(path: Path) -> Manifest:
+    """Return the manifest of the sweep folder `path`, as far as its files tell.
+
+    Points whose own file is damaged are named and left out. Of earlier launches of a point only the
+    last is known.
+    """
+    name, _, hashed = path.name.rpartition("-")
+    found = list(_point_files(path / "points"))
+    if not found:
+        return Manifest(name=name, fixed=[], points={})
+    newest = max(found, key=lambda point: point.launch.time if point.launch else 0)
+    fixed = newest.fixed if newest.fixed is not None else _fixed(found[0], hashed)
+    launches = {point.launch.time: point.launch for point in found if point.launch}
+    runs = runs_by_signature(path.parent.parent)
+    return Manifest(
+        name=newest.sweep_name or name,
+        fixed=fixed,
+        **redact(newest.statement),
+        launches=[launches[time] for time in sorted(launches)],
+        points={
+            point.signature: SweepPoint(
+                overrides=point.overrides,
+                swept=point.swept,
+                attempts=_attempts(path, point, runs.get(point.signature)),
+            )
+            for point in found
+        },
+    )
+
+
+def _point_files(folder: Path) -> list[PointFile]:
+    """Return the frozen points of a sweep in the order in which they were written."""
+    found = []
+    for file in sorted(folder.glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file)):
+        try:
+            point = records.read(PointFile, file)
+        except Unreadable as error:
+            warn_once(f"{error.given}; its run is left out")
+            continue
+        if point is not None:
+            found.append(point)
+    return found
+
+
+def _fixed(point: PointFile, hashed: str) -> list[str]:
+    """Return the overrides of a point that its sweep folder's name is the hash of; [] if none."""
+    keys = {text: text.lstrip("+").partition("=")[0] for text in point.overrides}
+    shared = [text for text in point.overrides if keys[text] not in point.swept]
+    for size in range(min(len(shared), MAX_OVERRIDES), -1, -1):
+        for chosen in combinations(shared, size):
+            if digest(list(chosen)) == hashed:
+                return sorted(chosen)
+    return []
+
+
+def _attempts(path: Path, point: PointFile, run: Path | None) -> list[Attempt]:
+    """Return the last attempt at a point that this sweep made, as the run's status tells it."""
+    claim = RunFolder(run).status.claim if run is not None else None
+    if claim is None:
+        return []
+    of_slurm = claim.slurm and any(path.glob(f"jobs/{claim.slurm}_*"))
+    of_pool = claim.pool and Path(claim.pool).parent == path
+    if not (of_slurm or of_pool):
+        return []
+    launch = point.launch or LaunchEntry(time=0.0, launcher="local")
+    at = launch.time or None
+    return [Attempt(code=launch.code, time=at, slurm=claim.slurm, pool=claim.pool)]
