@@ -12,8 +12,8 @@ from hydra.types import RunMode
 from crate.config.errors import UserError
 from crate.data import facts
 from crate.paths import CONF
-from crate.run import file_hash
 from crate.records import read_json
+from crate.run import file_hash
 from crate.runfolder import RunFolder
 from crate.sweep import job, snapshot
 from crate.sweep.folder import SweepFolder
