@@ -14,10 +14,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
-from crate.config import commandline, help, schema, typed_paths
+from crate.config import commandline, config_dir, diagnose, help, schema, typed_paths
+from crate.config.check import unresolved
 from crate.config.errors import UserError
+from crate.config.keys import walk
 from crate.sweep import files as sweep_files
+from crate.sweep import options
 from crate.train.distributed import SaidByFirst
 
 
@@ -37,6 +41,8 @@ def main(cfg: DictConfig) -> float | None:
         sys.exit(1)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except InterpolationResolutionError as error:
+        sys.exit(f"error: {unresolved(str(error.full_key), error)}")
     except Exception:
         traceback.print_exc()
         sys.exit(1)
@@ -48,20 +54,22 @@ if __name__ == "__main__":
     arguments = sys.argv[1:]
     if set(help.FLAGS) & set(arguments):  # Hydra's own help takes seconds
         try:
-            print(help.answer(arguments, commandline.config_dirs(arguments)), end="")
+            print(help.answer(arguments, config_dir.config_dirs(arguments)), end="")
             sys.exit()
         except UserError as error:
             sys.exit(f"error: {error}")
     try:
         arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
+        sweep_files.register(config_dir.config_dirs(arguments))
+        launcher = {
+            key.name: [key] for kind in options.KINDS for key in walk(kind, "hydra.launcher.")
+        }
+        arguments = commandline.read(arguments, launcher)
         sys.argv[1:] = arguments  # which Hydra reads, and which records and jobs repeat
-        commandline.check_flags(arguments)
-        commandline.check_launcher(arguments)
         commandline.add_config_dir_to_path(arguments)
-        sweep_files.register(commandline.config_dirs(arguments))
         main()
     except Exception as error:  # composing failed: nothing has started
-        sys.exit(f"error: {commandline.explain(error, arguments)}")
+        sys.exit(f"error: {diagnose.explain(error, arguments)}")
     except KeyboardInterrupt:
         print("stopped before training began", file=sys.stderr)
         sys.exit(130)

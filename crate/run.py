@@ -17,12 +17,14 @@ from omegaconf import DictConfig
 
 from crate import bookkeeping
 from crate.changes import changes, say_mixed, unanswered, wants_rerun
+from crate.checkpoint_file import require_checkpoint
 from crate.config import check
 from crate.config.errors import UserError, raise_all
 from crate.config.label import Choices, label
 from crate.config.schema import Config
 from crate.config.signature import signature
 from crate.data import facts
+from crate.machine import device_errors
 from crate.ownership import Ownership
 from crate.progress import logger, say_in_file, say_on_console
 from crate.records import read_json
@@ -61,6 +63,7 @@ def run(
             export_checkpoint(cfg, overrides)
         return None
     config = prepare(cfg)
+    require_startable(config, ranks)
     if config.name is not None:
         raise UserError("name= is for a sweep", "tracker.name=... with tracker=wandb, for a run")
     words = label(config, redact(choices), redact(overrides))
@@ -94,12 +97,42 @@ def train(
 
 def prepare(cfg: DictConfig) -> Config:
     """Returns a composed configuration completed from the data, checked and typed."""
-    return check.typed(cfg, facts.complete(cfg) + leaking_names(cfg))
+    config = check.typed(cfg, facts.complete(cfg) + leaking_names(cfg))
+    raise_all(facts.split_errors(config.data))
+    return config
+
+
+def require_startable(config: Config, ranks: Ranks) -> None:
+    """Raise UserError for what these processes cannot train; torch is not imported to find out."""
+    errors = device_errors(config.device, ranks.size, ranks.local_size)
+    if config.ranks not in (None, ranks.size):
+        errors.append(
+            UserError(
+                f"ranks={config.ranks}, and {ranks.size} process(es) were started",
+                "as many processes as ranks",
+                f"torchrun --nproc_per_node={config.ranks} launch.py ... on one machine",
+            )
+        )
+    if config.train.batch_size < ranks.size:
+        errors.append(
+            UserError(
+                f"train.batch_size={config.train.batch_size} is less than the {ranks.size} ranks",
+                "an image or more for each",
+                f"train.batch_size={ranks.size}",
+            )
+        )
+    raise_all(errors)
 
 
 def signature_of(config: Config) -> str:
-    """Returns the signature of a checked configuration, its data and its initial weights."""
-    init_hash = file_hash(config.init_from) if config.init_from else None
+    """Return the signature of a checked configuration, its data and its initial weights.
+
+    Raises UserError if `init_from` can be no checkpoint.
+    """
+    init_hash = None
+    if config.init_from:
+        require_checkpoint(Path(config.init_from), "init_from")
+        init_hash = file_hash(config.init_from)
     return signature(config, facts.identity(config.data), init_hash)
 
 
@@ -263,10 +296,6 @@ def _fail(folder: RunFolder, error: Exception | SystemExit) -> NoReturn:
 
 @cache
 def file_hash(path: str) -> str:
-    """Returns the hash of a file's content; raises UserError where there is none."""
-    if not Path(path).is_file():
-        raise UserError(
-            f"there is no checkpoint {path}", "a .pt, .pth or .safetensors file", "init_from=FILE"
-        )
+    """Return the hash of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,6 +24,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -77,12 +78,15 @@ def remove(path: Path) -> None:
 
 
 def require_writable(outputs: str) -> None:
-    """Raises UserError where `outputs` is no folder that can be written, or made."""
+    """Raise UserError if no folder can be made in `outputs`, by making one and removing it."""
     place = Path(outputs)
-    while not place.exists() and place != place.parent:
+    while not os.path.lexists(place):
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write to {outputs}", "a writable folder", "outputs=FOLDER")
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".writable-", dir=place))
+    except OSError as error:
+        reason = f"cannot write to {outputs}: {error.strerror}"
+        raise UserError(reason, "a writable folder", "outputs=FOLDER") from error
 
 
 class RunFolder:

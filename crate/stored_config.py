@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from crate.checkpoint_file import require_checkpoint
 from crate.config import check, schema
 from crate.config.errors import UserError
 from crate.config.own import is_own
@@ -30,9 +31,7 @@ def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str,
     if cfg.checkpoint is None:
         check.typed(cfg)  # says that a checkpoint is needed
     path = absolute(cfg.checkpoint)
-    if not path.is_file():
-        allowed = "a .pt, .pth or .safetensors file"
-        raise UserError(f"there is no checkpoint {path}", allowed, "checkpoint=FILE")
+    require_checkpoint(path, "checkpoint")
     from crate.train.checkpoint import read
 
     values = read(path)

@@ -11,7 +11,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 
-from crate.config.commandline import config_dirs
+from crate.config.config_dir import config_dirs
 from crate.config.typed_paths import make_file_absolute
 
 

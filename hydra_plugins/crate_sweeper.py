@@ -9,32 +9,40 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from crate.config.errors import UserError
+from crate.config.overrides import normal
 from crate.config.schema import Sweep
-from crate.sweep.points import points
+from crate.sweep import options
+from crate.sweep.freeze import parse
+from crate.sweep.points import points, text
 
 
 class CrateSweeper(Sweeper):
     """Hands every point of the configured sweep to the launcher."""
 
+    def __init__(self, params: DictConfig | None) -> None:
+        self.params = dict(params or {})
+
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.config = config
+        self.config, self.loader = config, hydra_context.config_loader
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Runs what `arguments`, the overrides typed, leave of the sweep; returns the results.
+        """Run what `arguments`, the overrides typed, leave of the sweep; return the results.
 
-        Raises UserError where a run did not finish.
+        `params` count as typed where `arguments` do not have their key. Raises UserError if a run
+        did not finish.
         """
+        arguments = self._with_params(arguments)
         none = Sweep(name="", question="", seeds=[])
         sweep = OmegaConf.to_object(self.config.sweep) if self.config.sweep else none
-        found = points(sweep, arguments)
+        found = points(sweep, arguments, self.loader)
         results = self.launcher.launch(found, initial_job_idx=0)
         failed = [result for result in results if result.status is JobStatus.FAILED]
         if failed:
@@ -44,10 +52,19 @@ class CrateSweeper(Sweeper):
             )
         return results
 
+    def _with_params(self, arguments: list[str]) -> list[str]:
+        """Return `arguments` with `params`, in the launcher's configuration as well."""
+        keys = {each.get_key_element() for each in map(parse, arguments)}
+        params = [normal(f"{key}={text(value)}") for key, value in self.params.items()]
+        added = [each for each in params if parse(each).get_key_element() not in keys]
+        with read_write(self.config.hydra):
+            self.config.hydra.overrides.task += added
+        return [*arguments, *added]
+
 
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="crate",
-    node={"_target_": "hydra_plugins.crate_sweeper.CrateSweeper"},
+    node=options.Sweeper,
     provider="crate",
 )

@@ -59,11 +59,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 class Process:
     """launch.py in a forked process; what it says goes to files."""
 
-    def __init__(self, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], torch: bool
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.out, self.err = (Path(self._folder.name, name) for name in ("out", "err"))
         self.out.touch()  # a test may look before the process has begun
-        target = (arguments, str(cwd), dict(os.environ) | environment, self.out, self.err)
+        target = (arguments, str(cwd), dict(os.environ) | environment, self.out, self.err, torch)
         self._process = _server.Process(target=_launch, args=target)
         self._process.start()
         self.pid = self._process.pid
@@ -84,7 +86,9 @@ class Process:
         return Done(self._process.exitcode, self.out.read_text(), self.err.read_text())
 
 
-def _launch(arguments: tuple, cwd: str, environment: dict, out: Path, err: Path) -> None:
+def _launch(
+    arguments: tuple, cwd: str, environment: dict, out: Path, err: Path, torch: bool
+) -> None:
     for descriptor, path in ((1, out), (2, err)):
         with open(path, "wb") as file:
             os.dup2(file.fileno(), descriptor)
@@ -92,18 +96,20 @@ def _launch(arguments: tuple, cwd: str, environment: dict, out: Path, err: Path)
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not torch:
+        sys.modules["torch"] = None  # which makes every import of it fail
     sys.argv, sys.path[0] = [LAUNCH, *arguments], str(CHECKOUT)
     runpy.run_path(LAUNCH, run_name="__main__")
 
 
-def start(*arguments: str, cwd: Path = CHECKOUT, **environment: str) -> Process:
-    """Starts launch.py in a forked process."""
-    return Process(arguments, cwd, environment)
+def start(*arguments: str, cwd: Path = CHECKOUT, torch: bool = True, **environment: str) -> Process:
+    """Starts launch.py in a forked process; without `torch`, each import of torch fails in it."""
+    return Process(arguments, cwd, environment, torch)
 
 
-def launch(*arguments: str, cwd: Path = CHECKOUT, **environment: str) -> Done:
-    """Runs launch.py in a forked process to its end."""
-    return start(*arguments, cwd=cwd, **environment).finish()
+def launch(*arguments: str, cwd: Path = CHECKOUT, torch: bool = True, **environment: str) -> Done:
+    """Runs launch.py in a forked process to its end, as `start` does."""
+    return start(*arguments, cwd=cwd, torch=torch, **environment).finish()
 
 
 def start_ranks(*arguments: str, size: int = 2) -> list[Process]:

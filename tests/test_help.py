@@ -74,7 +74,7 @@ def test_a_key_is_explained():
         ("train.epochs=3", ["default    as data.suggested.epochs"]),
         ("precision", ["allowed    auto, fp32, bf16, fp16"]),
         ("model.kwargs.model_name", ["set in     conf/model/timm.yaml: ???"]),
-        ("hydra.launcher.slots", ["options    hydra/launcher=local"]),
+        ("hydra.launcher.slots", ["options    every one"]),
         ("augment", ["keys of randaugment"]),
         ("train", ["train: how to train"]),
         ("crate_nano", ["conf/model/crate_nano.yaml", "embed_dim: 192"]),

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from crate.config.check import typed
 from crate.config.typed_paths import make_arguments_absolute, path_keys
 from crate.paths import CHECKOUT, absolute
-from crate.sweep.manifest import identity_of_fixed
+from crate.sweep.naming import identity_of_fixed
 from tests.launching import TINY, launch, run, run_folder, status
 
 # What is typed in /here -> the values that Hydra reads from what replaces it.

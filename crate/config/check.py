@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from crate.config.cross import cross_field_errors
-from crate.config.errors import UserError, close, nearest, raise_all, shorten
+from crate.config.errors import UserError, nearest, raise_all
 from crate.config.own import is_own, own_arguments
 from crate.config.schema import ON_OFF, Config
 from crate.config.target import own_target_errors
+from crate.config.unknown import absent_key
 from crate.paths import CHECKOUT as CHECKOUT
 from crate.paths import absolute
 
@@ -50,8 +52,7 @@ def _key_errors(node: DictConfig, at: str = "") -> list[UserError]:
         if key not in names and is_own(node):
             continue  # an argument of the user's own target
         if key not in names:
-            moved = key_elsewhere(node._get_root(), f"{at}{key}")
-            errors.append(moved or unknown_key(f"{at}{key}", names, at))
+            errors.append(absent_key(node._get_root(), f"{at}{key}", names, at))
         elif OmegaConf.is_dict(child := node._get_node(key)) and not child._is_interpolation():
             errors += _key_errors(child, f"{at}{key}.")
     for name in names:
@@ -62,47 +63,16 @@ def _key_errors(node: DictConfig, at: str = "") -> list[UserError]:
     return errors
 
 
-def key_elsewhere(cfg: DictConfig, key: str) -> UserError | None:
-    """Return the error for a key whose last name is elsewhere in the tree: lr, optimizer.lr."""
-    last = key.split(".")[-1]
-    elsewhere = [path for path in _paths(cfg) if path.split(".")[-1] == last and path != key]
-    if not elsewhere:
-        return None
-    return UserError(
-        f"there is no key {key}; did you mean {elsewhere[0]}?",
-        shorten(elsewhere),
-        f"{elsewhere[0]}=VALUE",
-    )
-
-
-def _paths(node: DictConfig, at: str = "") -> Iterator[str]:
-    for key in node:
-        child = node._get_node(key)
-        yield f"{at}{key}"
-        if OmegaConf.is_dict(child):
-            yield from _paths(child, f"{at}{key}.")
-
-
-def unknown_key(key: str, names: list[str], at: str) -> UserError:
-    """Return the error for a key that a node of the tree does not have, nearest names first."""
-    # A built-in target takes no kwargs; a user's own takes keys that the schema lacks.
-    names = [name for name in names if not name.startswith("_") and name != "kwargs"]
-    last = key[len(at) :]
-    slip = close(last, names)
-    guess = f"; did you mean {at}{slip[0]}?" if slip else ""
-    return UserError(
-        f"there is no key {key}{guess}",
-        shorten((f"{at}{name}" for name in nearest(last, names)), 8),
-        f"{at}{slip[0]}=VALUE" if slip else None,
-    )
-
-
 def _value_errors(node: Any, at: str = "") -> list[UserError]:
     """Finds missing values and interpolations that do not resolve."""
     errors = []
     keys = node.keys() if OmegaConf.is_dict(node) else range(len(node))
     for key in keys:
         name = f"{at}{key}"
+        raw = node._get_node(key)
+        if raw._is_interpolation() and "${hydra:job." in str(raw._value()):
+            errors.append(_job_error(name, raw._value()))
+            continue
         try:
             value = node[key]
         except MissingMandatoryValue:
@@ -113,11 +83,37 @@ def _value_errors(node: Any, at: str = "") -> list[UserError]:
             else:
                 errors.append(UserError(f"{name} has no value", fix=f"{name}=VALUE"))
         except OmegaConfBaseException as error:
-            errors.append(UserError(f"{name}: {str(error).splitlines()[0]}"))
+            errors.append(unresolved(name, error))
         else:
             if OmegaConf.is_config(value):
                 errors += _value_errors(value, f"{name}.")
     return errors
+
+
+def unresolved(name: str, error: OmegaConfBaseException) -> UserError:
+    """Return the error for a key whose value refers to something that is not there."""
+    if variable := re.search(r"Environment variable '(.*?)' not found", str(error)):
+        return UserError(
+            f"{name}: " * (name != "None") + f"the environment variable {variable[1]} is not set",
+            f"a variable that is set, or one with a default: ${{oc.env:{variable[1]},DEFAULT}}",
+            f"{variable[1]}=VALUE python launch.py ...",
+        )
+    if "HydraConfig was not set" in str(error):
+        return UserError(
+            f"{name} refers to ${{hydra:...}}, which is not known when a sweep is checked",
+            "a value, ${KEY} of another key, or ${oc.env:VARIABLE}",
+            f"{name}=VALUE",
+        )
+    return UserError(f"{name}: {str(error).splitlines()[0]}")
+
+
+def _job_error(name: str, value: str) -> UserError:
+    """Return the error for a value that would depend on the place of a run within its launch."""
+    return UserError(
+        f"{name}={value} depends on the order in which runs start",
+        "a value that belongs to the configuration itself, such as ${seed}",
+        f"{name}=VALUE",
+    )
 
 
 def _complete(node: Any) -> None:
@@ -145,10 +141,11 @@ def rule_errors(node: Any, at: str = "") -> list[UserError]:
 
 
 def _broken_rule(name: str, value: Any, rules: Any) -> list[UserError]:
-    """Returns the one rule of a field that its value breaks, if any."""
+    """Return the one rule of a field that its value breaks, if any."""
     choices, length = rules.get("choices"), rules.get("length")
-    if choices and value not in choices:
-        ranked = nearest(str(value), choices)
+    if choices and not {value, re.sub(r":\d+$", ":N", str(value))} & set(choices):
+        slip = (rules.get("slips") or {}).get(str(value).lower())
+        ranked = nearest(slip or str(value), choices)
         return [UserError(f"{name}={value} is unknown", ", ".join(ranked), f"{name}={ranked[0]}")]
     if rules.get("path") and value == "":
         return [UserError(f"{name}= names no path", "a file or a folder", f"{name}=PATH")]
@@ -165,20 +162,35 @@ def _broken_rule(name: str, value: Any, rules: Any) -> list[UserError]:
             UserError(f"{name}={value} has {len(value)} value(s)", allowed, f"{name}={example}")
         ]
     for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            continue
-        low, above, below = rules.get("at_least"), rules.get("above"), rules.get("below")
-        if (
-            (low is not None and not number >= low)
-            or (above is not None and not number > above)
-            or (below is not None and not number < below)
-            or number in (float("inf"), float("-inf"))
-        ):
-            bounds = [
-                f"{word} {bound:g}"
-                for word, bound in (("at least", low), ("above", above), ("below", below))
-                if bound is not None
-            ]
-            allowed = "a finite number " + " and ".join(bounds)
-            return [UserError(f"{name}={number:g} is out of range", allowed, f"{name}=VALUE")]
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            allowed = _broken_bound(number, rules)
+            if allowed:
+                given = f"{name}={number if isinstance(number, int) else f'{number:g}'}"
+                return [UserError(f"{given} is out of range", allowed, f"{name}=VALUE")]
     return []
+
+
+def _broken_bound(number: float, rules: Any) -> str | None:
+    """Return in words the range of a field that a number is outside of, or None."""
+    low, above, below = rules.get("at_least"), rules.get("above"), rules.get("below")
+    high = rules.get("at_most")
+    if high is None and below is None and isinstance(number, int):
+        high = 2**63 - 1  # what torch and NumPy can hold
+    is_in = (
+        (low is None or number >= low)
+        and (high is None or number <= high)
+        and (above is None or number > above)
+        and (below is None or number < below)
+        and math.isfinite(number)
+    )
+    if is_in:
+        return None
+    named = {"at least": low, "above": above, "at most": rules.get("at_most"), "below": below}
+    if isinstance(number, int) and number > 2**63:
+        named["at most"] = high
+    bounds = [
+        f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}"
+        for word, bound in named.items()
+        if bound is not None
+    ]
+    return "a finite number " + " and ".join(bounds)

@@ -152,14 +152,6 @@ def _channel_errors(data: Data) -> list[UserError]:
                     f"data.{name}={example}",
                 )
             )
-    if data.crop_pct > 1:
-        errors.append(
-            UserError(
-                f"data.crop_pct={data.crop_pct:g} is above 1",
-                "above 0, at most 1",
-                "data.crop_pct=1",
-            )
-        )
     return errors
 
 

@@ -36,9 +36,12 @@ def raise_all(errors: list[UserError]) -> None:
         raise errors[0] if len(errors) == 1 else UserErrors(errors)
 
 
-def close(name: str, names: Iterable[str]) -> list[str]:
-    """Returns the up to three of `names` that `name` may be a slip for, the likeliest first."""
-    return difflib.get_close_matches(name.lower(), list(names), n=3, cutoff=0.5)
+def close(name: str, names: Iterable[str], cutoff: float = 0.5) -> list[str]:
+    """Return the up to three of `names` that `name` may be a slip for, the likeliest first.
+
+    `cutoff` is the least similarity, from 0 to 1.
+    """
+    return difflib.get_close_matches(name.lower(), list(names), n=3, cutoff=cutoff)
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:

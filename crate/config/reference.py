@@ -120,8 +120,11 @@ def allowed_in_words(rules: Any) -> str:
     """Return what the rules of a field allow; empty if that is every value of its type."""
     if rules.get("choices") or rules.get("words"):
         return ", ".join(rules.get("choices") or (*rules["words"], "a path"))
-    bounds = (("at least", "at_least"), ("above", "above"), ("below", "below"))
-    parts = [f"{word} {rules[name]:g}" for word, name in bounds if rules.get(name) is not None]
+    bounds = ("at_least", "above", "at_most", "below")
+    given = [
+        (name.replace("_", " "), rules[name]) for name in bounds if rules.get(name) is not None
+    ]
+    parts = [f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}" for word, bound in given]
     parts += [f"{rules['length']} values"] if rules.get("length") else []
     return ", ".join(parts)
 

@@ -80,7 +80,7 @@ def _fit_patch_size(cfg: DictConfig, suggested: Any, _: Any) -> tuple[Any, str] 
 def _fit_warmup(cfg: DictConfig, suggested: float, _: Any) -> tuple[float, str] | None:
     """Return a share of the epochs where the suggested warm-up is longer than training."""
     epochs = cfg.train.epochs
-    if suggested <= epochs:
+    if suggested <= epochs or epochs < 1:
         return None
     return epochs * WARMUP_SHARE, f"is more than train.epochs={epochs}"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from crate.config import suggestions
 from crate.config.errors import UserError
@@ -34,8 +35,15 @@ def complete(cfg: DictConfig) -> list[UserError]:
     """Fill `cfg.data.root` and `num_classes` from the set or its files, and fit its suggestions.
 
     Return what is missing or wrong. A set that torchvision may download is missing only where
-    `data.download=false`: it is downloaded when the run starts.
+    `data.download=false`: it is downloaded when the run starts. An interpolation that leads nowhere
+    is left to the checks of values.
     """
+    try:
+        OmegaConf.to_container(cfg.data, resolve=True)
+    except OmegaConfBaseException:
+        if cfg.data._get_node("num_classes")._value() is None:
+            cfg.data.num_classes = 1  # so that other checks can go on
+        return []
     complete_cache(cfg.data)
     if "root" in cfg.data and cfg.data.root == "":  # `data.root=$VARIABLE` of an unset variable
         cfg.data.num_classes = cfg.data.num_classes or 1  # so that other checks can go on
@@ -113,6 +121,21 @@ def stamp(data: Data) -> dict[str, Any] | None:
     parts = [_walk(folder) for split in SPLITS for folder in layout.split_folders(root, split)]
     digest = sha256("".join(part.digest for part in parts).encode()).hexdigest()
     return {"files": sum(part.files for part in parts), "digest": digest[:DIGITS]}
+
+
+def split_errors(data: Data) -> list[UserError]:
+    """Return the error of a `data.val_fraction` that leaves a split without an image, if any."""
+    counts = num_images(data) if data.val_fraction else None
+    if counts is None or (counts["train"] > 0 and counts["val"] > 0):
+        return []
+    whole = counts["train"] + counts["val"]
+    return [
+        UserError(
+            f"data.val_fraction={data.val_fraction:g} of {whole} images leaves a split empty",
+            "an image or more in each",
+            "data.val_fraction=0.1",
+        )
+    ]
 
 
 def num_images(data: Data) -> dict[str, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -11,10 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from crate.config.commandline import explain
+from crate.config.diagnose import explain_overrides
 from crate.config.errors import UserError, raise_all
 from crate.config.label import Choices, label
 from crate.config.schema import Config, Wandb
+from crate.paths import CONF
 from crate.run import prepare, signature_of
 from crate.secrets import redact
 
@@ -47,8 +49,8 @@ def freeze(points: list[list[str]], master: DictConfig, loader: ConfigLoader) ->
             if len(mistakes) >= MOST_EXPLAINED:
                 untold += 1
                 continue
-            said = explain(error, overrides)
-            mistakes[str(said)] = said
+            mistake = explain_overrides(error, overrides, composer.folders)
+            mistakes[str(mistake)] = mistake
     if untold:
         mistakes["untold"] = UserError(f"{untold} more points cannot be run either")
     raise_all(list(mistakes.values()))
@@ -153,6 +155,15 @@ class Composer:
         for text in values:
             OmegaConf.update(cfg, parse(text).key_or_group, parse(text).value(), merge=True)
         return cfg, choices
+
+    @property
+    def folders(self) -> list[Path]:
+        """Return the folders with YAML files, the checkout's first."""
+        found = [
+            (each.path or "").partition("://") for each in self._loader.get_search_path().get_path()
+        ]
+        folders = {Path(path) for scheme, _, path in found if scheme in ("file", "config-dir")}
+        return [CONF, *sorted(folders - {CONF})]
 
     def _is_value(self, text: str) -> bool:
         """Whether an override only gives a value to a key, which no choice of a group can see."""

@@ -14,6 +14,7 @@ from crate.changes import Changes, changes, unanswered, wants_rerun
 from crate.config.check import rule_errors
 from crate.config.errors import UserError, raise_all
 from crate.config.schema import Config, Wandb
+from crate.machine import device_errors
 from crate.progress import say_on_console
 from crate.records import read_json
 from crate.runfolder import RunFolder, require_writable, runs_by_signature
@@ -80,6 +81,9 @@ def launch(
     if isinstance(options, Slurm) and not options.plan:
         slurm.require_slurm()
     frozen = freeze(overrides, master, loader)
+    if isinstance(options, Local):
+        devices = dict.fromkeys(point.config.device for point in frozen)
+        raise_all([error for device in devices for error in device_errors(device)])
     _check_together(frozen, options)
     points = {point.signature: point for point in frozen}
     outputs = frozen[0].config.outputs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crate import code_record
 from crate.config.check import CHECKOUT
-from crate.config.commandline import config_dirs
+from crate.config.config_dir import config_dirs
 from crate.config.errors import shorten
 from crate.config.schema import Config, Target
 

@@ -1,4 +1,4 @@
-"""The typed options of `hydra.launcher`: the only place of their defaults.
+"""The typed options of `hydra.launcher` and `hydra.sweeper`: the only place of their defaults.
 
 Every launcher takes the options of all, so that switching launchers needs no other change. Those
 without a meaning for the chosen one are named, and ignored. `threads` and `cpus_per_task` mean the
@@ -95,6 +95,14 @@ class Slurm(SlurmOptions, PoolOptions, Launcher):
     """Slurm through submitit."""
 
     _target_: str = option("hydra_plugins.crate_launchers.SlurmLauncher", "the plugin's class")
+
+
+@dataclass
+class Sweeper:
+    """What the sweeper takes."""
+
+    _target_: str = option("hydra_plugins.crate_sweeper.CrateSweeper", "the plugin's class")
+    params: dict[str, Any] | None = option({}, "key -> its values, as they would be typed")
 
 
 KINDS = (Local, Slurm)

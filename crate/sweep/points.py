@@ -5,27 +5,31 @@ from __future__ import annotations
 from itertools import chain, product
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 
 from crate.config.errors import UserError, nearest, shorten
+from crate.config.overrides import normal
 from crate.config.schema import Sweep
 
 
-def points(sweep: Sweep, typed: list[str]) -> list[list[str]]:
-    """Returns each run's overrides: what was typed for all, then its place in the grid and a seed.
+def points(sweep: Sweep, typed: list[str], loader: ConfigLoader | None = None) -> list[list[str]]:
+    """Return each run's overrides: what was typed for all, then its place in the grid and a seed.
 
     A key typed on the command line replaces that of the file, or adds one. Keys of `zip` go
-    together, all others are crossed; the seed changes fastest. Raises UserError for a sweep
-    that makes no sense.
+    together, all others are crossed; the seed changes fastest. `loader` knows the options that a
+    `glob(...)` stands for. Raises UserError for a sweep that makes no sense.
     """
-    given = OverridesParser.create().parse_overrides(typed)
+    parser = OverridesParser.create(config_loader=loader)
+    given = parser.parse_overrides(typed)
     theirs = {override.get_key_element() for override in given}
     axes = [
         [[text] for text in _values(override)] for override in given if override.is_sweep_override()
     ]
-    axes += [[[text] for text in texts] for texts in _axes(sweep.grid, theirs).values()]
-    axes += _zipped(sweep, theirs)
+    axes += [[[text] for text in texts] for texts in _axes(sweep.grid, theirs, parser).values()]
+    axes += _zipped(sweep, theirs, parser)
     if "seed" not in theirs and sweep.seeds:
         axes.append([[f"seed={seed}"] for seed in sweep.seeds])
     _require_swept(sweep, theirs)
@@ -38,14 +42,24 @@ def points(sweep: Sweep, typed: list[str]) -> list[list[str]]:
     return kept
 
 
-def _axes(grid: dict[str, Any], theirs: set[str]) -> dict[str, list[str]]:
-    """Returns the overrides of each key of a grid that was not typed as well."""
-    parser, axes = OverridesParser.create(), {}
+def _axes(grid: dict[str, Any], theirs: set[str], parser: OverridesParser) -> dict[str, list[str]]:
+    """Return the overrides of each key of a grid that was not typed as well."""
+    axes = {}
     for key, values in grid.items():
         if key not in theirs:
-            text = ",".join(map(str, values)) if isinstance(values, list) else values
-            axes[key] = _values(parser.parse_override(f"{key}={text}"))
+            texts = map(text, values if isinstance(values, list) else [values])
+            override = normal(f"{key}={','.join(texts)}")
+            try:
+                axes[key] = _values(parser.parse_override(override))
+            except HydraException:
+                fix = f'{key}: ["VALUE", ...], quoted for YAML and for Hydra'
+                raise UserError(f"cannot read the sweep's {override!r}", fix=fix) from None
     return axes
+
+
+def text(value: Any) -> str:
+    """Return a value of YAML as Hydra's grammar writes it."""
+    return "null" if value is None else str(value)
 
 
 def _values(override: Override) -> list[str]:
@@ -56,12 +70,15 @@ def _values(override: Override) -> list[str]:
         raise UserError(
             f"{override.input_line} has no end of values", "a list or a range", f"{key}=1,2,3"
         )
-    return [f"{key}={text}" for text in override.sweep_string_iterator()]
+    texts = [f"{key}={text}" for text in override.sweep_string_iterator()]
+    if not texts:
+        raise UserError(f"{override.input_line} has no value", "an option or more", f"{key}=A,B")
+    return texts
 
 
-def _zipped(sweep: Sweep, theirs: set[str]) -> list[list[list[str]]]:
-    """Returns the one axis of the keys that go together, or none."""
-    axes = _axes(sweep.zip, theirs)
+def _zipped(sweep: Sweep, theirs: set[str], parser: OverridesParser) -> list[list[list[str]]]:
+    """Return the one axis of the keys that go together, or none."""
+    axes = _axes(sweep.zip, theirs, parser)
     if not axes:
         return []
     lengths = {key: len(texts) for key, texts in axes.items()}

@@ -76,7 +76,6 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
 
     Raises UserError for what cannot be built.
     """
-    _check_ranks(config, ranks)
     device = resolve_device(config.device, ranks)
     precision = decided.get("precision") or resolve_precision(config.precision, device)
     set_deterministic(config.deterministic)
@@ -128,21 +127,6 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
         steps_per_epoch=per_epoch,
         total_steps=total_steps,
     )
-
-
-def _check_ranks(config: Config, ranks: Ranks) -> None:
-    if config.ranks is not None and config.ranks != ranks.size:
-        raise UserError(
-            f"ranks={config.ranks}, and {ranks.size} process(es) were started",
-            "as many processes as ranks",
-            f"torchrun --nproc_per_node={config.ranks} launch.py ... on one machine",
-        )
-    if config.train.batch_size < ranks.size:
-        raise UserError(
-            f"train.batch_size={config.train.batch_size} is less than the {ranks.size} ranks",
-            "an image or more for each",
-            f"train.batch_size={ranks.size}",
-        )
 
 
 def _recompute(model: nn.Module, config: Config) -> None:

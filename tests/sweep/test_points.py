@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from crate.config.check import CHECKOUT
@@ -18,6 +19,7 @@ from crate.sweep.points import points
 from tests.launching import TINY, launch
 
 FILES = sweep_files([])
+parser = OverridesParser.create()
 
 
 def sweep(**fields):
@@ -63,6 +65,13 @@ def test_what_is_typed_replaces_a_key_or_adds_one():
         for epochs in (1, 2)
         for value in ("0.1", "0.5")
     ]
+
+
+def test_values_of_yaml_are_read_by_the_type_of_their_key():
+    grid = {"train.clip_norm": [None, 1], "train.epochs": ["1e1", 20.0], "init_from": ["/a=b.pt"]}
+    found = points(sweep(grid=grid), [])
+    parsed = [[each.value() for each in parser.parse_overrides(point)] for point in found]
+    assert parsed == [[clip, epochs, "/a=b.pt"] for clip in (None, 1) for epochs in (10, 20)]
 
 
 def test_excluded_points_are_left_out_and_not_all_of_them():

@@ -35,8 +35,8 @@ class FlipCrop(Augment):
     """Random resized crop and horizontal flip, the paper's."""
 
     _target_: str = option("crate.data.transforms.flip_crop", "the augmentation's function")
-    min_scale: float = option(0.08, "smallest share of the area cropped", above=0)
-    flip_prob: float = option(0.5, "probability of a horizontal flip", at_least=0)
+    min_scale: float = option(0.08, "smallest share of the area cropped", above=0, at_most=1)
+    flip_prob: float = option(0.5, "probability of a horizontal flip", at_least=0, at_most=1)
 
 
 @dataclass

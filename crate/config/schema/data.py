@@ -37,7 +37,11 @@ class Data(Target):
     mean: list[float] = option([0.5], "a channel's mean, of values in [0, 1]", argument=False)
     std: list[float] = option([0.5], "a channel's standard deviation", above=0, argument=False)
     crop_pct: float = option(
-        1.0, "share of the resized shorter side kept by evaluation", above=0, argument=False
+        1.0,
+        "share of the resized shorter side kept by evaluation",
+        above=0,
+        at_most=1,
+        argument=False,
     )
     val_fraction: float = option(
         0.0,
@@ -78,7 +82,7 @@ class Data(Target):
 
 @dataclass
 class Digits(Data):
-    """scikit-learn's 1,797 real digits, inside the package."""
+    """scikit-learn's 1,797 real digits, bundled with the package."""
 
     _target_: str = option("crate.data.digits.Digits", "the data set's class")
 

@@ -19,7 +19,9 @@ def option(
     neutral: Any = NO_NEUTRAL,
     argument: bool = True,
     choices: tuple[str, ...] | None = None,
+    slips: dict[str, str] | None = None,
     at_least: float | None = None,
+    at_most: float | None = None,
     above: float | None = None,
     below: float | None = None,
     length: int | None = None,
@@ -30,8 +32,9 @@ def option(
     """Returns a dataclass field with its documentation and its rules in the metadata.
 
     `argument=False` keeps a field of a node with a `_target_` from being passed to the target;
-    `size=True` admits a positive int or a pair (height, width); `length` is that of a list;
-    `path=True` is found from the checkout when relative, or is one of `words`.
+    `slips` maps words of other programs to the choice that they mean; a choice that ends in ":N"
+    stands for any number N; `size=True` admits a positive int or a pair (height, width); `length`
+    is that of a list; `path=True` is found from the checkout when relative, or is one of `words`.
     """
     metadata = dict(locals())
     default = metadata.pop("default")

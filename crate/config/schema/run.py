@@ -16,6 +16,20 @@ from crate.config.schema.schedule import Schedule
 from crate.config.schema.tracker import Tracker
 
 TASKS = ("train", "evaluate", "export")
+PRECISIONS = {  # words of other programs
+    "fp64": "fp32",
+    "float64": "fp32",
+    "double": "fp32",
+    "32": "fp32",
+    "float32": "fp32",
+    "full": "fp32",
+    "float": "fp32",
+    "tf32": "fp32",
+    "16": "fp16",
+    "float16": "fp16",
+    "half": "fp16",
+    "bfloat16": "bf16",
+}
 
 
 @dataclass
@@ -92,12 +106,21 @@ class Config:
     """One run."""
 
     task: str = option("train", "what to do", identity=False, choices=TASKS)
-    seed: int = option(0, "seed of weights, order and augmentation", at_least=0)
+    seed: int = option(0, "seed of weights, order and augmentation", at_least=0, at_most=2**64 - 1)
     deterministic: bool = option(False, "refuse nondeterministic kernels", neutral=False)
     precision: str = option(
-        "auto", "arithmetic of the forward pass", choices=("auto", "fp32", "bf16", "fp16")
+        "auto",
+        "arithmetic of the forward pass",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        slips=PRECISIONS,
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", identity=False)
+    device: str = option(
+        "auto",
+        "auto, cpu, cuda, cuda:N or mps",
+        identity=False,
+        choices=("auto", "cpu", "cuda", "cuda:N", "mps"),
+        slips={"gpu": "cuda", "nvidia": "cuda", "metal": "mps"},
+    )
     ranks: int | None = option(
         None,
         "processes that have to train together; null: those there are",
