@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from crate.config.groups import groups, options, schema_of, summary
-from crate.config.reference import Key, declared, nodes
+from crate.config.groups import groups, options, summary, tables
+from crate.config.reference import Key, declared
 from crate.config.schema import Config, Sweep, Train
 from crate.paths import CHECKOUT, CONF
 
@@ -23,8 +23,8 @@ the schema by `python -m crate.config.document`.
 - *default* is empty where an option or you set the key; "as KEY" takes the value of another key.
 - *counts*: the key is part of a run's signature, so that another value is another run. `init_from`
   counts by its content, a folder of images by its files.
-- `GROUP._target_` names the class or function that is called, `GROUP.kwargs` holds arguments for
-  one of your own.
+- `GROUP._target_`, which every option sets, names the class or function that is called;
+  `GROUP.kwargs` holds arguments for one of your own.
 """
 
 
@@ -49,14 +49,9 @@ def _group(group: str) -> Iterator[str]:
     at = f"{group.replace('/', '.')}."
     if group == "sweep":
         yield from _table(declared(Sweep, at))
-    kinds = {name: schema_of(group, name, [CONF]) for name in files}
-    for node in nodes().get(group, ()):
-        names = [f"`{name}`" for name, kind in kinds.items() if kind and issubclass(kind, node)]
-        found = list(declared(node, at))
-        if all(key.name == f"{at}_target_" for key in found):  # named in its option's file
-            continue
-        yield f"Keys of {'every option' if len(names) == len(files) else ', '.join(names)}:\n"
-        yield from _table(key for key in found if key.default or key.name != f"{at}_target_")
+    for title, found in tables(group, [CONF]):
+        yield f"Keys of {_cell(title)}\n"
+        yield from _table(found)
 
 
 def _table(keys: Iterable[Key]) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from crate.config.reference import nodes
+from crate.config.reference import Key, declared, nodes
 from crate.paths import CHECKOUT, CONF
 
 GLOBAL = ("experiment", "task")  # groups whose options set the keys of others
@@ -56,6 +58,19 @@ def schema_of(group: str, name: str, folders: list[Path]) -> type | None:
         if base not in ("_self_", name):
             return schema_of(group, base, folders)
     return next(iter(kinds.values()), None)
+
+
+def tables(group: str, folders: list[Path]) -> Iterator[tuple[str, list[Key]]]:
+    """Yield the keys of a group by the class that declares them, with a title for each class."""
+    kinds = {name: schema_of(group, name, folders) for name in options(group, folders)}
+    at = f"{group.replace('/', '.')}."
+    for node in nodes().get(group, ()):
+        names = [name for name, kind in kinds.items() if kind and issubclass(kind, node)]
+        found = [key for key in declared(node, at) if key.name != f"{at}_target_"]
+        if found and names:
+            which = "every option" if len(names) == len(kinds) else ", ".join(names)
+            purpose = (inspect.getdoc(node) or "").partition("\n\n")[0]
+            yield f"{which}: {' '.join(purpose.split())}", found
 
 
 def settings(key: str, folders: list[Path]) -> list[tuple[Path, Any]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from crate.config.errors import UserError, close, nearest, shorten
-from crate.config.groups import groups, options, schema_of, settings, summary
-from crate.config.reference import LAUNCHER, Key, declared, keys, nodes
+from crate.config.groups import groups, options, schema_of, settings, summary, tables
+from crate.config.reference import LAUNCHER, Key, keys, nodes
 from crate.config.schema import Config
 from crate.paths import CHECKOUT, CONF
 
@@ -108,19 +108,15 @@ def _group(group: str, folders: list[Path]) -> Iterator[str]:
     for name, file in files.items():
         yield from _row(name, summary(file) or _short(file), max(map(len, files)) + 4)
     at = f"{group.replace('/', '.')}."
-    kinds = nodes().get(group, ())
-    if not kinds:
+    if group not in nodes():
         found = [each[0] for key, each in keys().items() if key.startswith(at)]
         yield from _table("", found) if found else ()
-    for kind in kinds:
-        found = [key for key in declared(kind, at) if key.name != f"{at}_target_"]
-        names = _options_with(kind, group, folders)
-        title = "every option" if len(names) == len(files) else ", ".join(names)
-        yield from _table(f"\nkeys of {title}", found) if found and names else ()
+    for title, found in tables(group, folders):
+        yield from ("", *_table(title, found))
 
 
 def _table(title: str, found: list[Key]) -> Iterator[str]:
-    yield title
+    yield from _wrap(title, 4)
     for key in found:
         allowed = f": {key.allowed}" if key.allowed else ""
         text = f"{key.help} ({key.kind}{allowed})"
