@@ -76,7 +76,7 @@ def test_a_key_is_explained():
         ("model.kwargs.model_name", ["set in     conf/model/timm.yaml: ???"]),
         ("hydra.launcher.slots", ["options    every one"]),
         ("optimizer.nesterov", ["options    optimizer=sgd"]),
-        ("augment", ["augment.flip_prob  probability of a horizontal flip (number: at least 0)"]),
+        ("augment", ["flip_crop       Random resized crop and horizontal flip, as in the paper"]),
         ("train", ["train: how to train"]),
         ("crate_nano", ["conf/model/crate_nano.yaml", "embed_dim: 192"]),
         ("sweep=demo", ["sweeps/demo.yaml", "seeds: [0, 1]"]),
