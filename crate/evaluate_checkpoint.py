@@ -36,8 +36,8 @@ def _require_same_classes(config: Config, values: dict[str, Any]) -> None:
     """Raise UserError if a run's checkpoint was trained on another number of classes."""
     if not isinstance(values.get("config"), dict):
         return
-    trained, given = values["config"]["data"]["num_classes"], config.data.num_classes
-    if trained != given:
+    trained, given = values["config"]["data"].get("num_classes"), config.data.num_classes
+    if trained not in (None, given):
         raise UserError(
             f"the checkpoint was trained on {trained} classes, and the data has {given}",
             "data of the same classes",

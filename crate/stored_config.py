@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +70,12 @@ def _with_typed(
             f"task={cfg.task} checkpoint=FILE",
         )
     _follow_data(tree.model, stored)
+    prepared = {key: tree.data._get_node(key) for key in PREPARATION}
     for group in [key for key in typed if key in schema.SCHEMAS]:
         tree[group] = cfg._get_node(group)  # its schema may be another
     if "data" in typed:
-        for key in PREPARATION:
-            if key in stored["data"]:
-                tree.data[key] = stored["data"][key]
+        for key, value in prepared.items():
+            tree.data[key] = value
         logger.info("images are prepared as those that the checkpoint was trained on")
     for key in [key for key in typed if key not in schema.SCHEMAS]:
         OmegaConf.update(tree, _stored_key(tree, key), OmegaConf.select(cfg, key), force_add=True)
@@ -94,8 +93,10 @@ def _follow_data(model: DictConfig, stored: dict[str, Any]) -> None:
 def _stored_key(tree: DictConfig, key: str) -> str:
     """Return where a configuration stores a key: an own target's arguments are in `kwargs`."""
     group, _, name = key.partition(".")
-    if group in schema.SCHEMAS and is_own(tree[group]):
-        names = [entry.name for entry in fields(OmegaConf.get_type(tree[group]))]
-        if name.partition(".")[0] not in names:
-            return f"{group}.kwargs.{name}"
+    if (
+        group in schema.SCHEMAS
+        and is_own(tree[group])
+        and name.partition(".")[0] not in tree[group]
+    ):
+        return f"{group}.kwargs.{name}"
     return key

@@ -84,6 +84,20 @@ def test_images_are_prepared_as_the_checkpoints_but_for_what_is_typed(composed, 
     assert data.img_size == model.img_size == [32, 16] and model.in_chans == 1
 
 
+def test_a_model_of_timm_follows_the_size_that_is_typed(composed, tmp_path):
+    model = (
+        "model=timm",
+        "model.kwargs.model_name=vit_tiny_patch16_224",
+        "model.kwargs.patch_size=8",
+    )
+    config = prepare(composed(*model))
+    checkpoint.write(tmp_path / "vit.pt", {"model": {}, "config": dump(config)})
+    typed = ("task=evaluate", f"checkpoint={tmp_path / 'vit.pt'}", "data.img_size=32")
+    config = prepare(stored(composed(*typed), list(typed))[0])
+    assert config.model.kwargs["img_size"] == 32 and config.model.kwargs["patch_size"] == 8
+    assert config.model.kwargs["num_classes"] == 10
+
+
 def test_cifar10_is_seen_as_the_model_sees_images(evaluated, roots):
     top1, said = evaluated("data=cifar10", f"data.root={roots['cifar10']}", "data.workers=0")
     assert 0 <= top1 <= 100 and "6 images of CIFAR10" in said

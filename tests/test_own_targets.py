@@ -17,6 +17,8 @@ from crate.config.signature import signature
 from crate.config.target import arguments, call
 from crate.cost import cost
 from crate.run import prepare
+from crate.stored_config import stored
+from crate.train import checkpoint
 from crate.train.optimizer import build_optimizer
 from tests.launching import TINY, launch, status
 
@@ -113,6 +115,22 @@ def test_a_new_argument_is_a_key_or_among_the_kwargs(own, composed, group):
         assert arguments(getattr(own(f"{group}={option}", typed), group))[key] == 7
 
 
+def test_a_target_on_the_base_schema_takes_its_arguments_as_keys_too(composed, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "model" / "linear.yaml").write_text(
+        "_target_: torch.nn.Linear\nin_features: 256\nout_features: ${data.num_classes}\n"
+    )
+    (tmp_path / "optimizer" / "adagrad.yaml").write_text(
+        "_target_: torch.optim.Adagrad\nlr: 0.1\nweight_decay: 0\nlr_decay: 0.1\n"
+    )
+    typed = (f"hydra.searchpath=[file://{tmp_path}]", "model=linear", "optimizer=adagrad")
+    config = prepare(composed(*typed, "model.in_features=64", "optimizer.eps=0.5"))
+    assert config.model.kwargs == {"in_features": 64, "out_features": 10}
+    assert config.optimizer.kwargs == {"lr_decay": 0.1, "eps": 0.5} and config.optimizer.lr == 0.1
+    assert OmegaConf.to_object(restore(dump(config))) == config
+
+
 @pytest.mark.parametrize("group", OWN)
 def test_it_is_stored_and_restored_as_it_was(own, group):
     config = own(f"{group}=own")
@@ -160,6 +178,17 @@ def test_everything_is_built_with_the_new_argument(own):
     assert factor(9) == 0.5
     image = torch.full((1, 16, 16), 100, dtype=torch.uint8)
     assert call(config.augment, img_size=(16, 16))(image).max() <= 50
+
+
+def test_a_checkpoint_is_read_with_an_own_model_in_its_place(composed, mine, tmp_path):
+    checkpoint.write(tmp_path / "x.pt", {"model": {}, "config": dump(prepare(composed()))})
+    typed = ("task=evaluate", f"checkpoint={tmp_path / 'x.pt'}", "model=own", "model.gate=3")
+    cfg, *_ = stored(composed(f"hydra.searchpath=[file://{mine}]", *typed), list(typed))
+    assert prepare(cfg).model.kwargs == {"gate": 3}
+    checkpoint.write(tmp_path / "x.pt", {"model": {}, "config": dump(prepare(cfg))})
+    typed = ("task=evaluate", f"checkpoint={tmp_path / 'x.pt'}", "model.gate=4")
+    cfg, *_ = stored(composed(*typed), list(typed))
+    assert prepare(cfg).model.kwargs == {"gate": 4}
 
 
 def test_its_price_is_unknown_and_its_keys_are_known(own):

@@ -40,6 +40,7 @@ def own_arguments(cfg: DictConfig) -> tuple[DictConfig, list[UserError]]:
     OmegaConf.resolve(cfg)  # before keys move away from what they refer to
     for group in own:
         node = cfg[group]
+        OmegaConf.set_struct(node, False)  # else no key of a typed node can be removed
         for key in added_keys(node):
             if key in node.kwargs:
                 given = f"{group}.{key} and {group}.kwargs.{key} are the same argument"

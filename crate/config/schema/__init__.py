@@ -70,7 +70,8 @@ def register() -> None:
     store.store(name="schema", node=_root())
     for group, kinds in SCHEMAS.items():
         for kind in kinds:
-            store.store(group=f"schema/{group}", name=kind.__name__, node=_open(kind))
+            node = OmegaConf.structured(kind, flags={"struct": False})
+            store.store(group=f"schema/{group}", name=kind.__name__, node=node)
 
 
 def dump(config: Config) -> dict[str, Any]:
@@ -107,20 +108,16 @@ def restore(values: dict[str, Any]) -> DictConfig:
         if schema is BASES[group]:
             schema = _by_keys(group, values[group])
         if schema is not BASES[group]:
-            tree[group] = _open(schema)
+            tree[group] = OmegaConf.structured(schema)
     return OmegaConf.merge(tree, values)
 
 
 def _root() -> DictConfig:
+    """Return the root's tree, whose nodes admit keys beside those of their schemas."""
     tree = OmegaConf.structured(Config)
-    for group, base in BASES.items():
-        tree[group] = _open(base)
+    for group in BASES:
+        OmegaConf.set_struct(tree[group], False)
     return tree
-
-
-def _open(kind: type) -> DictConfig:
-    """Return a node that admits keys beside those of its schema."""
-    return OmegaConf.structured(kind, flags={"struct": False})
 
 
 def _by_target(group: str, values: dict[str, Any]) -> type:
