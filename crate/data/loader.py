@@ -24,6 +24,7 @@ from crate.data.collate import Batch, collate
 from crate.data.folder import Folder
 from crate.data.seeds import kept_generators, mixed_seeds, seed_generators
 
+DATA_SEED = 0  # of what a data set draws when it is made, or for an image in evaluation
 IDLE = -100  # label of an image that counts for nothing; cross_entropy's own
 
 
@@ -32,7 +33,9 @@ def load_split(data: Data, split: str, outputs: str | None = None) -> Any:
 
     What a check of its files found is kept with the caches of `outputs`; None: nowhere.
     """
-    images = call(data, split=split)
+    with kept_generators():
+        seed_generators(DATA_SEED)
+        images = call(data, split=split)
     if isinstance(images, Folder):
         images.check(None if outputs is None else folder_of_caches(data.cache, outputs))
     if len(images) == 0:
@@ -71,10 +74,10 @@ def notes(splits: dict[str, Any]) -> list[str]:
 
 
 class Prepared(Dataset[Batch]):
-    """Images prepared for the model; each training image draws from its own seed.
+    """Images prepared for the model; each draws from its own seed, in whatever process.
 
-    An evaluation image has the key (epoch, index) of epoch -1 and `seed` None; an idle one has
-    the index ~index.
+    That is a function of `seed`, epoch and index. An evaluation image has the key (epoch, index) of
+    epoch -1 and `seed` None: it draws the same in every run. An idle image has the index ~index.
     """
 
     def __init__(self, images: Any, transform: Callable[..., Any], seed: int | None) -> None:
@@ -94,12 +97,11 @@ class Prepared(Dataset[Batch]):
             return error
 
     def _items(self, keys: list[Key]) -> Iterator[tuple[Any, int]]:
-        epochs = [epoch for epoch, _ in keys]
+        epochs = [max(epoch, 0) for epoch, _ in keys]
         indices = [~index if index < 0 else index for _, index in keys]
-        seeds = None if self.seed is None else mixed_seeds(self.seed, epochs, indices)
+        seeds = mixed_seeds(DATA_SEED if self.seed is None else self.seed, epochs, indices)
         for number, index in enumerate(indices):
-            if seeds is not None:
-                seed_generators(seeds[number])
+            seed_generators(seeds[number])
             image, label = self.images[index]
             yield self.transform(image), IDLE if keys[number][1] < 0 else int(label)
 

@@ -52,6 +52,17 @@ class _Hash:
 def seed_generators(seed: int) -> None:
     """Seeds the global generators of torch (CPU), numpy and Python."""
     torch.default_generator.manual_seed(seed)
+    seed_others(seed)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of torch (every device), numpy and Python."""
+    torch.manual_seed(seed)
+    seed_others(seed)
+
+
+def seed_others(seed: int) -> None:
+    """Seed the global generators of numpy and Python, and leave torch's alone."""
     np.random.seed(seed % 2**32)
     random.seed(seed)
 

@@ -19,7 +19,7 @@ from crate.data.cache.choice import with_cache
 from crate.data.label_names import label_names
 from crate.data.loader import load_splits, notes, num_workers
 from crate.data.mixing import Mixing, mixing
-from crate.data.seeds import mixed_seed
+from crate.data.seeds import kept_generators, mixed_seed, seed_everything
 from crate.train.compile import compile_layers, decide
 from crate.train.device import (
     SINGLE,
@@ -80,7 +80,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
     precision = decided.get("precision") or resolve_precision(config.precision, device)
     set_deterministic(config.deterministic)
     keep_freed_memory(device)
-    torch.manual_seed(config.seed)
+    seed_everything(config.seed)
     model = build_model(config, device)
     if config.train.recompute:
         _recompute(model, config)
@@ -88,8 +88,9 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
     if config.init_from:
         said = initialize(model, Path(config.init_from), vars(config.model))
     data = config.data
-    loaded = load_splits(data, config.outputs)
-    splits, cache = with_cache(loaded, data, config.outputs, decided.get("cache"))
+    with kept_generators():  # what a model draws does not depend on what loading draws
+        loaded = load_splits(data, config.outputs)
+        splits, cache = with_cache(loaded, data, config.outputs, decided.get("cache"))
     per_epoch = steps_per_epoch(len(splits["train"]), config.train.batch_size)
     total_steps = config.train.epochs * per_epoch
     compiles, why = decide(config, device, len(splits["train"]), decided.get("compile"))
@@ -98,7 +99,7 @@ def build(config: Config, decided: dict[str, str], ranks: Ranks = SINGLE) -> Set
     if compiles:
         compile_layers(model, config.outputs)
     if not ranks.is_first:  # what a model draws while it trains differs from rank to rank
-        torch.manual_seed(mixed_seed(config.seed, ranks.rank))
+        seed_everything(mixed_seed(config.seed, ranks.rank))
     return Setup(
         ranks=ranks,
         device=device,

@@ -106,7 +106,12 @@ class Config:
     """One run."""
 
     task: str = option("train", "what to do", identity=False, choices=TASKS)
-    seed: int = option(0, "seed of weights, order and augmentation", at_least=0, at_most=2**64 - 1)
+    seed: int = option(
+        0,
+        "seed of all that is drawn: weights, order, augmentation",
+        at_least=0,
+        at_most=2**64 - 1,
+    )
     deterministic: bool = option(False, "refuse nondeterministic kernels", neutral=False)
     precision: str = option(
         "auto",
