@@ -26,6 +26,7 @@ from crate.config.signature import signature
 from crate.data import facts
 from crate.machine import device_errors
 from crate.ownership import Ownership
+from crate.paths import absolute
 from crate.progress import logger, say_in_file, say_on_console
 from crate.records import read_json
 from crate.runfolder import RunFolder, find, require_writable
@@ -52,6 +53,8 @@ def run(
     """
     ranks = Ranks.detect()
     say_on_console(ranks.is_first)
+    if cfg.task != "train":
+        _require_readable(cfg, overrides, ranks)
     if cfg.task == "evaluate":
         from crate.evaluate_checkpoint import evaluate_checkpoint
 
@@ -100,6 +103,17 @@ def prepare(cfg: DictConfig) -> Config:
     config = check.typed(cfg, facts.complete(cfg) + leaking_names(cfg))
     raise_all(facts.split_errors(config.data))
     return config
+
+
+def _require_readable(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> None:
+    """Raise UserError for what was typed beside a checkpoint, before torch reads that."""
+    errors = check.typed_rule_errors(cfg, overrides)
+    keys = {text.lstrip("+").partition("=")[0] for text in overrides}
+    if "device" in keys and not errors and cfg.task == "evaluate":
+        errors += device_errors(cfg.device, ranks.size, ranks.local_size)
+    raise_all(errors)
+    if cfg.export_to:
+        require_writable(str(absolute(cfg.export_to)), "export_to")
 
 
 def require_startable(config: Config, ranks: Ranks) -> None:

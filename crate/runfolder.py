@@ -77,8 +77,11 @@ def remove(path: Path) -> None:
     shutil.rmtree(leaving)
 
 
-def require_writable(outputs: str) -> None:
-    """Raise UserError if no folder can be made in `outputs`, by making one and removing it."""
+def require_writable(outputs: str, key: str = "outputs") -> None:
+    """Raise UserError if no folder can be made in `outputs`, by making one and removing it.
+
+    `key` is the one that names the folder.
+    """
     place = Path(outputs)
     while not os.path.lexists(place):
         place = place.parent
@@ -86,7 +89,7 @@ def require_writable(outputs: str) -> None:
         os.rmdir(tempfile.mkdtemp(prefix=".writable-", dir=place))
     except OSError as error:
         reason = f"cannot write to {outputs}: {error.strerror}"
-        raise UserError(reason, "a writable folder", "outputs=FOLDER") from error
+        raise UserError(reason, "a writable folder", f"{key}=FOLDER") from error
 
 
 class RunFolder:

@@ -61,6 +61,10 @@ BAD = {
     "no_epochs": ("train.epochs=0", ["train.epochs=0", "at least 1"]),
     "unknown_precision": ("precision=fp8", ["precision=fp8", "bf16"]),
     "precision_of_another_kind": ("precision=fp64", ["precision=fp32"]),
+    "nesterov_without_momentum": (
+        "optimizer=sgd optimizer.nesterov=true optimizer.momentum=0",
+        ["needs momentum", "optimizer.momentum=0.9"],
+    ),
     "probability_above_one": ("augment=flip_crop augment.flip_prob=2", ["at most 1"]),
     "unknown_pool": ("model.global_pool=mean", ["model.global_pool=mean", "avg"]),
     "heads_do_not_divide": ("model.num_heads=5", ["does not divide", "model.num_heads=4"]),
@@ -93,6 +97,18 @@ BAD = {
     "checkpoint_a_folder": (
         "task=evaluate checkpoint=TMP/run",
         ["it is a folder", "/run/checkpoints/best.pt"],
+    ),
+    "export_in_proc": (
+        "task=export checkpoint=TMP/whole.pt export_to=/proc/nothing",
+        ["cannot write to /proc/nothing", "export_to=FOLDER"],
+    ),
+    "device_of_an_evaluation": (
+        "task=evaluate checkpoint=TMP/whole.pt device=cuda",
+        ["device=cuda is not there"],
+    ),
+    "value_of_an_evaluation": (
+        "task=evaluate checkpoint=TMP/whole.pt model.sparsity=-1",
+        ["model.sparsity=-1 is out of range"],
     ),
     "checkpoint_a_torn_zip": ("task=export checkpoint=TMP/torn.pt", ["is torn"]),
     "init_another_zip": ("init_from=TMP/other.zip", ["a zip archive of something else"]),

@@ -12,6 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from crate.config.cross import cross_field_errors
 from crate.config.errors import UserError, nearest, raise_all
+from crate.config.keys import declared
 from crate.config.own import is_own, own_arguments
 from crate.config.schema import ON_OFF, Config
 from crate.config.target import own_target_errors
@@ -137,6 +138,21 @@ def rule_errors(node: Any, at: str = "") -> list[UserError]:
             errors += rule_errors(value, f"{name}.")
         elif value is not None:
             errors += _broken_rule(name, value, entry.metadata)
+    return errors
+
+
+def typed_rule_errors(cfg: DictConfig, overrides: list[str]) -> list[UserError]:
+    """Check the values of the keys in `overrides` alone against the rules of their fields."""
+    errors = []
+    for key in dict.fromkeys(text.lstrip("+").partition("=")[0] for text in overrides):
+        declarations = declared().get(key, [])
+        value = OmegaConf.select(cfg, key) if declarations else None
+        if value is not None and not is_dataclass(OmegaConf.get_type(value)):
+            value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            parent = key.rpartition(".")[0]
+            kind = OmegaConf.get_type(OmegaConf.select(cfg, parent) if parent else cfg)
+            fitting = [each for each in declarations if each.owner is kind] or declarations
+            errors += _broken_rule(key, value, fitting[0].field.metadata)
     return errors
 
 

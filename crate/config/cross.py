@@ -9,11 +9,13 @@ from crate.config.schema import (
     CIFAR10,
     CIFAR100,
     CRATE,
+    SGD,
     Config,
     Cosine,
     Data,
     Digits,
     FashionMNIST,
+    Optimizer,
     TensorBoard,
     Tracker,
     Transformer,
@@ -36,7 +38,7 @@ def cross_field_errors(config: Config) -> list[UserError]:
         errors += _token_errors(config.model) + _head_errors(config.model)
         errors += _mismatch_errors(config.model, config.data)
     errors += _channel_errors(config.data) + _cache_errors(config.data)
-    errors += _schedule_errors(config)
+    errors += _schedule_errors(config) + _optimizer_errors(config.optimizer)
     if config.task == "train":
         errors += _tracker_errors(config.tracker)
     if config.train.accumulation_steps > config.train.batch_size:
@@ -135,6 +137,19 @@ def _head_errors(model: Transformer) -> list[UserError]:
             f"model.num_heads={model.num_heads} does not divide model.embed_dim={model.embed_dim}",
             "heads " + ", ".join(map(str, fits[:12])),
             f"model.num_heads={best}{free}",
+        )
+    ]
+
+
+def _optimizer_errors(optimizer: Optimizer) -> list[UserError]:
+    """Return what torch would say of the optimizer only once it is built."""
+    if not isinstance(optimizer, SGD) or not optimizer.nesterov or optimizer.momentum > 0:
+        return []
+    return [
+        UserError(
+            "optimizer.nesterov=true needs momentum, and optimizer.momentum=0",
+            "a momentum above 0, or nesterov=false",
+            "optimizer.momentum=0.9",
         )
     ]
 

@@ -51,7 +51,7 @@ def _of_other_options(cfg: DictConfig, key: str, group: str) -> UserError:
     about = (kind.__doc__ or "").splitlines()[0].rstrip(".")
     return UserError(
         f"there is no key {key}: {group} is {kind.__name__} ({about})",
-        f"{group}={', '.join(having)}, which {'has' if len(having) == 1 else 'have'} it",
+        f"{group}={', '.join(having)} {'has' if len(having) == 1 else 'have'} this key",
         f"{group}={option} {key}=VALUE",
     )
 
