@@ -13,45 +13,26 @@ import logging
 import math
 import os
 import re
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from crate import records
 from crate.config.errors import UserError
-from crate.records import Damaged, Record
+from crate.liveness import BEAT_S, STALE_S, Owner, age_s, is_alive, this_process, watch
+from crate.records import Unreadable
 
 logger = logging.getLogger("crate")
 
-BEAT_S = 15.0
-STALE_S = 300.0
 POLL_S = 0.2
+UNKNOWN = "an unknown machine"
 
 
 class Busy(UserError):
     """A folder's owner is at work, or may be."""
-
-
-@dataclass(kw_only=True)
-class Owner(Record):
-    """The process that owns a folder, told from every other.
-
-    `started` tells a reused pid, `restarts` an earlier start of the same Slurm job. `heartbeat` is
-    in seconds since 1970 by the clock of its machine.
-    """
-
-    version: int = 1
-    host: str
-    pid: int
-    started: str | None = None
-    job: str | None = None
-    restarts: str = "0"
-    heartbeat: float
-    released: bool = False
 
 
 class Ownership:
@@ -60,21 +41,18 @@ class Ownership:
     def __init__(self, path: Path, number: int, record: Owner) -> None:
         self.path, self.number, self.record = path, number, record
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self._beat = self._lost = lambda: None
 
     @classmethod
     def take(cls, folder: Path) -> Ownership:
-        """Takes `folder`, or raises Busy, which names its live owner."""
+        """Take `folder`; raise Busy, which names its owner, if that lives.
+
+        An owner on another machine that seems dead is watched first, for three beats.
+        """
         while True:
             newest = max((number for number, _ in _owners(folder)), default=0)
-            if owner := owner_of(folder):
-                age = time.time() - owner.heartbeat
-                raise Busy(
-                    f"{folder.name} is being run by process {owner.pid or '?'} on "
-                    f"{owner.host} (heartbeat {age:.0f} s ago)",
-                    "one process a run; it is free 5 minutes after the last heartbeat",
-                    "seed=N or any other change for another run",
-                )
+            require_dead([folder])
             path = folder / f"owner-{newest + 1}.json"
             record = this_process()
             try:
@@ -94,6 +72,8 @@ class Ownership:
             for number, old in owners:
                 if number <= newest:
                     old.unlink(missing_ok=True)
+            for left in folder.glob(".owner-*.tmp"):  # of killed owners
+                left.unlink(missing_ok=True)
             return cls(path, newest + 1, record)
 
     def keep_alive(self, beat: Callable[[], None], lost: Callable[[], None]) -> None:
@@ -102,7 +82,8 @@ class Ownership:
         Calls `lost`, and ends, once another process has taken the folder: this one slept too long.
         """
         self._beat, self._lost = beat, lost
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         while not self._stop.wait(BEAT_S):
@@ -123,8 +104,10 @@ class Ownership:
         return self.number in numbers and max(numbers) == self.number
 
     def release(self) -> None:
-        """Gives the folder back."""
+        """Give the folder back, once the heartbeat's thread writes no more."""
         self._stop.set()
+        if self._thread not in (None, threading.current_thread()):
+            self._thread.join(BEAT_S)
         if self.is_held():
             records.write(self.path, replace(self.record, released=True))
 
@@ -168,66 +151,68 @@ def _owners(folder: Path) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for match, path in found if match]
 
 
-def _live(path: Path) -> Owner | None:
-    """Return the record of an owner that may still be running, or None."""
+def owner_of(folder: Path) -> Owner | None:
+    """Return the record of the process that may be running in `folder`, or None."""
+    file = _newest(folder)
+    return None if file is None else _live(file)
+
+
+def require_dead(folders: Iterable[Path]) -> None:
+    """Raise Busy if a folder's owner lives; watch those that cannot be told at a look, together.
+
+    Afterwards `Ownership.take` need not wait for any of them.
+    """
+    files = {file: folder for folder in folders if (file := _newest(folder)) is not None}
+    for file, folder in files.items():
+        if owner := _live(file):
+            raise _busy(folder, file, owner)
+    for file in watch([file for file in files if _may_be_renewed(file)]):
+        if owner := _read(file):
+            raise _busy(files[file], file, owner)
+
+
+def _newest(folder: Path) -> Path | None:
+    return max(_owners(folder), default=(0, None))[1]
+
+
+def _read(file: Path) -> Owner | None:
+    """Return the owner that a file names; None if there is none or it has gone."""
     try:
-        owner = records.read(Owner, path)
-    except Damaged:  # its owner is writing it just now, or died doing so
-        try:
-            at = path.stat().st_mtime
-        except FileNotFoundError:
-            return None
-        unknown = Owner(host="an unknown machine", pid=0, heartbeat=at)
-        return unknown if time.time() - at < STALE_S else None
+        owner = records.read(Owner, file)
+    except Unreadable:  # its owner is writing it just now, or died doing so
+        return Owner(host=UNKNOWN, pid=0, heartbeat=0)
     me = this_process()
-    if owner is None or owner.released or not is_alive(owner):
+    if owner is None or owner.released:
         return None
     if owner.job is not None and owner.job == me.job and owner.restarts != me.restarts:
         return None  # the job was requeued: it is us
     return owner
 
 
-def owner_of(folder: Path) -> Owner | None:
-    """Return the record of the process that may be running in `folder`, or None."""
-    newest = max((number for number, _ in _owners(folder)), default=0)
-    return _live(folder / f"owner-{newest}.json") if newest else None
+def _live(file: Path) -> Owner | None:
+    """Return the record of an owner that may still be running, or None."""
+    owner = _read(file)
+    return owner if owner is not None and is_alive(owner, file) else None
 
 
-def is_alive(owner: Owner) -> bool:
-    """Tells whether the process of a record may live: by its pid here, elsewhere by its heartbeat.
-
-    Here too a process that has not beaten for 5 minutes is given up.
-    """
-    if time.time() - owner.heartbeat > STALE_S:
-        return False
-    here = owner.host == socket.gethostname()
-    return not here or owner.started == _start_time(owner.pid)
+def _may_be_renewed(file: Path) -> bool:
+    """Tell whether only watching a file shows that its owner is dead."""
+    owner = _read(file)
+    return owner is not None and not owner.is_here
 
 
-def this_process() -> Owner:
-    """Return the record of this process, with a heartbeat of now."""
-    return Owner(
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        started=_start_time(os.getpid()),
-        job=os.environ.get("SLURM_JOB_ID"),
-        restarts=os.environ.get("SLURM_RESTART_COUNT", "0"),
-        heartbeat=time.time(),
-    )
-
-
-def _start_time(pid: int) -> str | None:
-    """Returns when a process of this host started, which tells a reused pid; None: it is dead."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] == "Z" else fields[19]
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return None
-    try:  # a system without /proc
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "alive"
+def _busy(folder: Path, file: Path, owner: Owner) -> Busy:
+    """Return the error for a folder whose owner lives."""
+    age = max(0.0, age_s(file) or 0.0)
+    who = f"process {owner.pid} on {owner.host}"
+    if owner.host == UNKNOWN:
+        who = f"a process that {file.name} does not name"
+    given = f"{folder.name} is being run by {who} (heartbeat {age:.0f} s ago)"
+    another = "seed=N or any other change for another run"
+    if not owner.is_here:
+        free = "one process a run; it is free 5 minutes after the last heartbeat"
+        return Busy(given, free, another)
+    if age < STALE_S:
+        return Busy(given, "one process a run; it is free when that process ends", another)
+    hung = f"{given}: it is there, but it hangs or is stopped"
+    return Busy(hung, "the end of that process", f"kill {owner.pid}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from crate.ownership import Owner
+from crate.liveness import Owner
 from crate.records import Record
 
 

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
-from crate.ownership import STALE_S, Busy, Ownership, held
+from crate.ownership import STALE_S, Busy, Ownership, held, require_dead
 from tests.launching import TINY, run_folder, start, status, wait_for_step
 
 
@@ -49,13 +51,114 @@ def test_a_reused_process_number_is_not_taken_for_the_owner(tmp_path):
     assert Ownership.take(tmp_path).number == 2
 
 
-def test_another_hosts_owner_holds_until_its_heartbeat_is_old(tmp_path):
+def stamp(file, age_s):
+    os.utime(file, (time.time() - age_s,) * 2)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Watches of half a second."""
+    monkeypatch.setattr("crate.liveness.WATCH_S", 0.5)
+    monkeypatch.setattr("crate.liveness.POLL_S", 0.01)
+
+
+def test_another_hosts_owner_holds_until_its_file_is_old(tmp_path, short):
     Ownership.take(tmp_path)
-    rewrite(tmp_path, host="elsewhere")
+    rewrite(tmp_path, host="elsewhere", heartbeat=0)  # whatever its clock says
     with pytest.raises(UserError, match="elsewhere"):
         Ownership.take(tmp_path)
-    rewrite(tmp_path, heartbeat=time.time() - STALE_S - 1)
+    stamp(record(tmp_path)[0], STALE_S + 1)
     assert Ownership.take(tmp_path).number == 2
+
+
+@pytest.mark.parametrize("age_s", [STALE_S + 300, -600, -30 * 86400], ids=["old", "ahead", "month"])
+def test_no_clock_alone_frees_a_folder_or_blocks_it(tmp_path, short, age_s):
+    """Stamps of machines whose clocks differ, on a file system where each stamps its own files."""
+    owner = Ownership.take(tmp_path)
+    rewrite(tmp_path, host="elsewhere", heartbeat=time.time() - age_s)
+    file, stop = record(tmp_path)[0], threading.Event()
+    stamp(file, age_s)
+
+    def beat():
+        while not stop.wait(0.05):
+            stamp(file, age_s - 0.001 * next(beats))
+
+    beats = iter(range(1, 10000))
+    thread = threading.Thread(target=beat)
+    thread.start()
+    with pytest.raises(Busy, match="elsewhere"):
+        Ownership.take(tmp_path)
+    stop.set()
+    thread.join()
+    assert Ownership.take(tmp_path).number == 2 and not owner.is_held()
+
+
+def test_many_silent_owners_are_watched_together(tmp_path, monkeypatch, short):
+    folders = [tmp_path / str(number) for number in range(5)]
+    for folder in folders:
+        folder.mkdir()
+        Ownership.take(folder)
+        rewrite(folder, host="elsewhere")
+        stamp(record(folder)[0], STALE_S + 1)
+    watches = []
+    monkeypatch.setattr("crate.liveness.logger", SimpleNamespace(info=lambda *x: watches.append(x)))
+    require_dead(folders)
+    assert [Ownership.take(folder).number for folder in folders] == [2] * 5 and len(watches) == 1
+
+
+def test_a_process_that_hangs_here_keeps_its_folder_and_is_named(tmp_path):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        owner = Ownership.take(tmp_path)
+        started = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        rewrite(tmp_path, pid=process.pid, started=started)
+        stamp(record(tmp_path)[0], STALE_S + 1)
+        with pytest.raises(Busy, match=rf"(?s)hangs or is stopped.*kill {process.pid}"):
+            Ownership.take(tmp_path)
+        process.kill()
+        process.wait()
+        assert Ownership.take(tmp_path).number == 2 and not owner.is_held()
+
+
+def test_the_same_pid_in_another_container_is_another_process(tmp_path):
+    Ownership.take(tmp_path)
+    rewrite(tmp_path, started="1", namespace="pid:[1]")  # here its pid would be that of a dead one
+    with pytest.raises(Busy):
+        Ownership.take(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"host": "x", "pid": "y"}', "7"])
+def test_an_owner_file_that_names_nobody_holds_while_it_is_young(tmp_path, short, text):
+    file = tmp_path / "owner-3.json"
+    file.write_text(text)
+    with pytest.raises(Busy, match=r"owner-3.json does not name"):
+        Ownership.take(tmp_path)
+    stamp(file, STALE_S + 1)
+    assert Ownership.take(tmp_path).number == 4
+
+
+def test_nothing_is_left_behind_by_the_heartbeat_after_release(tmp_path, monkeypatch):
+    """A beat that is being written when the folder is released ends before that."""
+    writing, go_on = threading.Event(), threading.Event()
+    replace_file = os.replace
+
+    def slow(source, target):
+        if threading.current_thread() is not threading.main_thread():
+            writing.set()
+            go_on.wait(5)
+        replace_file(source, target)
+
+    monkeypatch.setattr("crate.ownership.BEAT_S", 0.01)
+    owner = Ownership.take(tmp_path)
+    (tmp_path / ".owner-1.json.9.9.tmp").touch()  # of a killed one
+    monkeypatch.setattr("os.replace", slow)
+    owner.keep_alive(lambda: None, lambda: None)
+    assert writing.wait(5)
+    monkeypatch.setattr("crate.ownership.BEAT_S", 5.0)
+    threading.Timer(0.1, go_on.set).start()
+    owner.release()
+    assert record(tmp_path)[1]["released"]
+    assert Ownership.take(tmp_path).number == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["owner-2.json"]
 
 
 def test_a_requeued_job_takes_its_own_folder_back_at_once(tmp_path, monkeypatch):
@@ -68,10 +171,11 @@ def test_a_requeued_job_takes_its_own_folder_back_at_once(tmp_path, monkeypatch)
     assert Ownership.take(tmp_path).number == 2
 
 
-def test_an_owner_that_was_replaced_knows(tmp_path):
+def test_an_owner_that_was_replaced_knows(tmp_path, short):
     owner = Ownership.take(tmp_path)
     assert owner.is_held()
-    rewrite(tmp_path, host="elsewhere", heartbeat=0)
+    rewrite(tmp_path, host="elsewhere")
+    stamp(record(tmp_path)[0], STALE_S + 1)
     Ownership.take(tmp_path)
     assert not owner.is_held()
     owner.release()
@@ -164,12 +268,13 @@ def test_a_lock_that_cannot_be_written_says_what_to_type(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_slept_while_another_took_its_folder_writes_nothing_more(tmp_path):
+def test_a_run_that_slept_while_another_took_its_folder_writes_nothing_more(tmp_path, short):
     process = start(*TINY, "train.epochs=4000", "train.log_every_steps=1", f"outputs={tmp_path}")
     wait_for_step(process, tmp_path, 5)
     process.send_signal(signal.SIGSTOP)
     folder = run_folder(tmp_path)
-    rewrite(folder, heartbeat=time.time() - STALE_S - 1)
+    rewrite(folder, host="elsewhere")
+    stamp(record(folder)[0], STALE_S + 1)
     Ownership.take(folder)
     process.send_signal(signal.SIGCONT)
     done = process.finish(timeout=60)

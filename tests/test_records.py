@@ -9,7 +9,7 @@ import time
 import pytest
 
 from crate import records
-from crate.ownership import Owner, this_process
+from crate.liveness import Owner, this_process
 from crate.records import Damaged, warn_once
 from crate.runfolder import RunFolder, find, runs_by_signature
 from crate.status import Claim, Status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -70,7 +69,7 @@ def _work_on(jobs: list[str]) -> bool:
 def _hurry(run: Path) -> None:
     """Has a run of a local pool save and end at once; on another machine it sees that in 15 s."""
     owner = owner_of(run)
-    if owner is not None and owner.job is None and owner.host == socket.gethostname():
+    if owner is not None and owner.job is None and owner.is_here:
         os.kill(owner.pid, signal.SIGINT)
 
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from crate.config.errors import UserError
-from crate.ownership import Ownership
+from crate.ownership import Ownership, require_dead
 from crate.progress import say_on_console
 from crate.runfolder import is_set_aside, remove
 from crate.sweep.cancel import agrees
@@ -103,6 +103,7 @@ def _remove(outputs: Path, decide: Callable[[], Found], *, yes: bool) -> int:
                 "the same command again",
             )
         runs = [path for path in found if path.parent.name == "runs"]
+        require_dead(runs)
         for path in runs:  # a process that begins a run just now is refused, or refuses us
             owned.callback(Ownership.take(path).release)
         for path in found:

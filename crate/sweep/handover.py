@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from crate.ownership import this_process
+from crate.liveness import this_process
 from crate.runfolder import RunFolder, runs_by_signature
 from crate.status import Claim
 from crate.sweep import slurm

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from crate import records
-from crate.ownership import BEAT_S, this_process
+from crate.liveness import BEAT_S, this_process
 from crate.runfolder import RunFolder, runs_by_signature
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local
@@ -52,11 +52,13 @@ class Heartbeat:
 
     def __enter__(self) -> Heartbeat:
         self.beat()
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
+        self._thread.join(BEAT_S)  # it must not write the file again
         self.path.unlink(missing_ok=True)
 
     def _run(self) -> None:

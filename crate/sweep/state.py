@@ -17,15 +17,14 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crate import records
 from crate.changes import code_changes
 from crate.config.errors import shorten
-from crate.ownership import Owner, is_alive, owner_of
+from crate.liveness import Owner, age_s, is_alive
+from crate.ownership import owner_of
 from crate.records import Unreadable, read_json
 from crate.runfolder import RunFolder
 from crate.status import Claim, Status
@@ -56,6 +55,11 @@ class RunState:
     reason: str | None
     status: Status
     path: Path | None
+
+    @property
+    def beat_age_s(self) -> float | None:
+        """The seconds since the run's status was written last."""
+        return age_s(self.path / "status.json") if self.path else None
 
     @property
     def is_active(self) -> bool:
@@ -96,21 +100,23 @@ def _state(
     if said == "finished":
         return RunState("finished", None, status, path)
     if owner_of(path) is not None:
-        return RunState(*_alive(status), status, path)
+        return RunState(*_alive(status, path), status, path)
     if said is None:
         return RunState("damaged", damage, status, path)
     if said == "queued" and RunFolder(path).cancelled.exists():
         return RunState(*_ended(said, status, path, None), status, path)
     if job and (state := _in_queue(said, job, queue)) is not None:
         return RunState(*state, status, path)
-    if said == "queued" and not job and _is_claimed(status.claim):
+    if said == "queued" and not job and _is_claimed(status.claim, path):
         return RunState("queued", None, status, path)
     return RunState(*_ended(said, status, path, queue.state(job) if job else None), status, path)
 
 
-def _alive(status: Status) -> tuple[str, str | None]:
-    """Tells running from stalled, of a run whose process lives."""
-    silent_s = time.time() - (status.step_at or status.heartbeat or math.inf)
+def _alive(status: Status, path: Path) -> tuple[str, str | None]:
+    """Tell running from stalled, of a run whose process lives."""
+    silent_s = age_s(path / "status.json") or 0.0
+    if status.step_at and status.heartbeat:  # both by the clock of its machine
+        silent_s += status.heartbeat - status.step_at
     if status.state == "running" and silent_s > STALLED_S:
         return "stalled", f"no step for {silent_s / 60:.0f} min"
     return "running", None
@@ -130,14 +136,15 @@ def _in_queue(said: str, job: str, queue: SlurmQueue) -> tuple[str, str | None] 
     return None if said == "failed" else ("queued", None)
 
 
-def _is_claimed(claim: Claim | None) -> bool:
+def _is_claimed(claim: Claim | None, path: Path) -> bool:
     """Tell whether the process that is to run a point still lives."""
     claim = claim or Claim()
+    file = Path(claim.pool) if claim.pool else path / "status.json"
     try:
-        owner = records.read(Owner, Path(claim.pool)) if claim.pool else claim.process
+        owner = records.read(Owner, file) if claim.pool else claim.process
     except Unreadable:
         return False
-    return owner is not None and is_alive(owner)
+    return owner is not None and is_alive(owner, file)
 
 
 def _ended(said: str, status: Status, path: Path, slurm: str | None) -> tuple[str, str]:

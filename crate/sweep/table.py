@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -54,7 +53,7 @@ def row(values: dict[str, Any], state: RunState) -> list[str | Text]:
     status, at_work = state.status, state.state in ("running", "stalled")
     step = f"{status.step}/{status.total_steps}" if status.total_steps else "-"
     speed, remaining = status.images_per_s, status.remaining_s
-    beat = time.time() - status.heartbeat if at_work and status.heartbeat else None
+    beat = state.beat_age_s if at_work else None
     return [
         colored(state.state),
         Text(words(values)),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from crate.ownership import Ownership, this_process
+from crate.liveness import this_process
+from crate.ownership import Ownership
 from crate.runfolder import RunFolder
 from crate.status import Status
 from crate.sweep.state import OTHER_CODE, STALLED_S, look
@@ -29,13 +30,16 @@ def run(tmp_path, monkeypatch):
         (slurm / name).write_text(f"#!/bin/sh\n{said}\n")
         (slurm / name).chmod(0o755)
 
-    def told(*, squeue="", sacct=None, owned=False, cancelled=False, **status) -> tuple:
+    def told(
+        *, squeue="", sacct=None, owned=False, cancelled=False, silent_s=0.0, **status
+    ) -> tuple:
         program("squeue", squeue)
         program("sacct", sacct)
         mark = RunFolder(path).cancelled
         mark.touch() if cancelled else mark.unlink(missing_ok=True)
         status = {"heartbeat": time.time(), "last_top1": 1.0, "best_top1": 1.0} | status
         (path / "status.json").write_text(json.dumps(status))
+        os.utime(path / "status.json", (time.time() - silent_s,) * 2)
         owner = Ownership.take(path) if owned else None
         found = look({"123": path})["123"]
         if owner:
@@ -64,6 +68,9 @@ def test_a_live_run_is_running_until_it_makes_no_step(run):
     assert run(state="running", owned=True) == ("running", None)
     long_ago = time.time() - STALLED_S - 120
     assert run(state="running", owned=True, step_at=long_ago) == ("stalled", "no step for 12 min")
+    ahead = {"step_at": long_ago + 9999, "heartbeat": time.time() + 9999}  # a clock that is ahead
+    assert run(state="running", owned=True, **ahead) == ("stalled", "no step for 12 min")
+    assert run(state="running", owned=True, silent_s=STALLED_S + 30)[0] == "stalled"
     silent = run(state="running", claim=SLURM, squeue="7_1|RUNNING")
     assert silent == ("stalled", "its job runs, but its process does not beat")
 
@@ -137,8 +144,8 @@ def test_a_claim_holds_while_its_process_lives(run, tmp_path):
     assert run(state="queued", claim={"process": me | {"started": "1"}})[0] == "lost"  # pid reused
     elsewhere = gone | {"host": "elsewhere"}
     assert run(state="queued", claim={"process": elsewhere})[0] == "queued"
-    old = elsewhere | {"heartbeat": time.time() - 400}
-    assert run(state="queued", claim={"process": old})[0] == "lost"
+    assert run(state="queued", claim={"process": elsewhere}, silent_s=400)[0] == "lost"
+    assert run(state="queued", claim={"process": elsewhere}, silent_s=-400)[0] == "lost"
     pool = tmp_path / "pool.json"
     assert run(state="queued", claim={"pool": str(pool)})[0] == "lost"
     pool.write_text(json.dumps(elsewhere))
