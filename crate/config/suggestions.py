@@ -95,7 +95,7 @@ def _fit_batch_size(
     least, batch = max(SMALLEST_BATCH, cfg.train.accumulation_steps), suggested
     while batch // 2 >= least and math.ceil(num_images / batch) < ENOUGH_STEPS:
         batch //= 2
-    reason = f"gives {steps} step(s) an epoch of {num_images} images"
+    reason = f"gives {steps} step{'s' * (steps > 1)} an epoch of {num_images} images"
     return None if batch == suggested else (batch, reason)
 
 
