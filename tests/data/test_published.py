@@ -17,6 +17,7 @@ from crate.config.errors import UserError
 from crate.data import downloaded, facts, published
 from crate.data.download import ensure
 from crate.data.fashion_mnist import FashionMNIST
+from crate.paths import CHECKOUT
 from crate.run import prepare, signature_of
 from tests import made
 from tests.data.test_loader import write_idx
@@ -69,7 +70,7 @@ def test_published_sizes_are_known_without_files(composed):
 def test_the_place_is_the_checkouts_unless_told(composed, monkeypatch, tmp_path):
     monkeypatch.delenv("CRATE_DATA", raising=False)
     config = prepare(composed("data=cifar10"))
-    assert config.data.root == str(published.CHECKOUT / "data" / "cifar10")
+    assert config.data.root == str(CHECKOUT / "data" / "cifar10")
     before = signature_of(config)
     monkeypatch.setenv("CRATE_DATA", str(tmp_path))
     for name in ("cifar10", "cifar100", "flowers", "pets"):
