@@ -20,6 +20,7 @@ from typing import Any
 
 from crate import records
 from crate.liveness import BEAT_S, this_process
+from crate.ownership import owner_of
 from crate.runfolder import RunFolder, runs_by_signature
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local
@@ -108,7 +109,7 @@ class Pool:
                 for slot in busy:
                     key = slot.signature
                     if (code := slot.update()) is not None:
-                        self._note_death(key, code, is_fresh=slot.is_fresh)
+                        self._note_end(key, code, slot)
                 self._tick()
         finally:
             for slot in self._slots:
@@ -140,16 +141,16 @@ class Pool:
             for slot in busy:
                 slot.process.send_signal(signal.SIGINT)
 
-    def _note_death(self, key: str, code: int, *, is_fresh: bool) -> None:
-        """Have a run whose worker died before the run began begin in a fresh worker, or fail."""
+    def _note_end(self, key: str, code: int, slot: Slot) -> None:
+        """Write down why a run did not begin, if it did not; it may begin in a fresh worker."""
         if not _queued(self._outputs, [key]):
             return
-        if not is_fresh:  # the worker was ended between two runs
+        if slot.process is None and not slot.is_fresh:  # the worker was ended between two runs
             self._waiting.appendleft(key)
             return
-        by_signal = -code if code < 0 else code - 128
-        how = signal.Signals(by_signal).name if code < 0 else f"exit code {code}"
-        state = "stopped" if by_signal in STOPS else "failed"
+        number = -code if code < 0 else code - 128
+        how = signal.Signals(number).name if number in STOPS or code < 0 else f"exit code {code}"
+        state = "stopped" if number in STOPS else "failed"
         reason = f"its worker ended before the run began ({how}); see its logs"
         _give_back(self._outputs, [key], state, reason)
 
@@ -165,13 +166,13 @@ def run_all(request: Request) -> None:
     if shares:
         logger.info("%d at a time, %s threads each", len(shares), shares[0]["OMP_NUM_THREADS"])
     claim = {"CRATE_POOL": str(request.heartbeat.path)}
-    beats = request.heartbeat if todo else nullcontext()
-    with beats, Watch(request.swept, str(outputs)) as watch:
+    with Watch(request.swept, str(outputs)) as watch:
         slots = [Slot(request.sweep, share | claim) for share in shares]
         pool = Pool(outputs, slots, todo, watch.update)
-        pool.run()
-        if pool.stopped_by:
-            _give_back(outputs, todo, "stopped", "its launch was stopped before it began")
+        with request.heartbeat if todo else nullcontext():  # no claim outlasts the slots
+            pool.run()
+            if pool.stopped_by:
+                _give_back(outputs, todo, "stopped", "its launch was stopped before it began")
         try:
             watch.update() if pool.stopped_by else watch.follow()
         except KeyboardInterrupt:
@@ -189,11 +190,13 @@ def _give_back(outputs: Path, keys: Iterable[str], state: str, reason: str) -> N
 
 
 def _queued(outputs: Path, keys: Iterable[str]) -> list[RunFolder]:
-    """Return the folders of those of the runs `keys` that wait to begin."""
+    """Return the folders of those of the runs `keys` that wait to begin, and that nobody runs."""
     paths = runs_by_signature(outputs)
     folders = [RunFolder(paths[key]) for key in keys if key in paths]
     return [
         folder
         for folder in folders
-        if folder.status.state == "queued" and not folder.cancelled.exists()
+        if folder.status.state == "queued"
+        and not folder.cancelled.exists()
+        and owner_of(folder.path) is None
     ]

@@ -76,17 +76,16 @@ class Slot:
             ) from error
 
     def update(self) -> int | None:
-        """Free the slot if its run has ended; return the exit code of a worker that died with it.
+        """Free the slot if its run has ended; return its exit code, or that of a worker that died.
 
         The end of the process counts, and not only that of its pipe: a process that the worker
         started, such as one of a data loader, may hold the pipe open after the worker's death.
         """
         if self.pipe and select.select([self.pipe], [], [], 0)[0]:
-            if self.pipe.readline():
+            if answer := self.pipe.readline():
                 self.signature = None
-                return None
-            self.pipe.close()
-            self.process.terminate()  # it can no longer answer: let it save and exit
+                return int(answer.split()[1])
+            self.pipe.close()  # it exits, or is of no use: it can no longer answer
             self._deadline = time.monotonic() + EXIT_S
         if self.process.poll() is None and time.monotonic() < self._deadline:
             return None

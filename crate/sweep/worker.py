@@ -23,7 +23,8 @@ TERMINATED = 128 + signal.SIGTERM
 def main(sweep: Path) -> int:
     """Run the points that are asked for; return the exit code once there are no more.
 
-    SIGTERM ends the worker, after its run has saved. A signal between two runs ends it at once.
+    SIGTERM ends the worker, after its run has saved. A signal at any other time ends it at once: it
+    may have interrupted an import, which could not be repeated in this process.
     """
     # The pool and `cancel` send Ctrl-C; a launch in the background of a script ignores it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,8 +68,6 @@ def _run(job: Job, signature: str, log: Path) -> int:
             return error.code or 0
         print(error.code, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # before the run had begun to listen
-        return 130
     except Exception:
         traceback.print_exc()
         return 1

@@ -16,18 +16,23 @@ import torch
 
 
 class Odd(torch.nn.Module):
-    """Misbehaves as `mode` says at its third training step, until the file `mended` exists."""
+    """Misbehaves as `mode` says, mostly at its third step, until the file `mended` exists."""
 
     def __init__(self, mode, mended):
         super().__init__()
         self.mode, self.mended, self.steps = mode, Path(mended), 0
         self.head = torch.nn.Linear(256, 10)
+        if mode == "early" and "CRATE_POOL" in os.environ:
+            os.kill(os.getpid(), signal.SIGINT)
 
     def forward(self, images):
         self.steps += self.training
         if self.steps == 3 and not self.mended.exists():
             getattr(self, self.mode)()
         return self.head(images.flatten(1))
+
+    def early(self):
+        pass
 
     def fine(self):
         pass

@@ -90,7 +90,6 @@ ENDS = {
     "is told to end": "read; kill -TERM $$",
     "is killed, and leaves a process behind": "read; sleep 1000 & kill -KILL $$",
     "closes its pipe": "read; exec sleep 1000 >&-",
-    "closes its pipe, and ignores SIGTERM": "trap '' TERM; read; exec sleep 1000 >&-",
 }
 
 
@@ -144,12 +143,13 @@ def _lives(group: int) -> bool:
 
 def test_a_run_that_dies_takes_nobody_along(odd, tmp_path):
     outputs = tmp_path / "out"
-    modes = "orphan,term,error,exit,fine"
+    modes = "early,orphan,term,error,exit,fine"
     words = ("-m", *odd, f"model.kwargs.mode={modes}", f"outputs={outputs}")
     done = launch(*words, "hydra.launcher.slots=1")
-    assert done.returncode == 1 and "4 of 5 runs have not finished" in done.stderr, done
+    assert done.returncode == 1 and "5 of 6 runs have not finished" in done.stderr, done
     assert "Traceback" not in done.stderr
     assert states(outputs, "mode", "model.kwargs.mode") == {
+        "early": "stopped",
         "orphan": "dead",
         "term": "stopped",
         "error": "failed",
