@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -20,9 +21,15 @@ from crate.config import commandline, config_dir, diagnose, help, schema, typed_
 from crate.config.check import unresolved
 from crate.config.errors import UserError
 from crate.config.keys import walk
+from crate.secrets import redact
 from crate.sweep import files as sweep_files
 from crate.sweep import options
 from crate.train.distributed import SaidByFirst
+
+
+def fail(error: Exception) -> NoReturn:
+    """End with a message, without secrets."""
+    sys.exit(f"error: {redact(str(error))}")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -40,9 +47,9 @@ def main(cfg: DictConfig) -> float | None:
     except SaidByFirst:
         sys.exit(1)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        fail(error)
     except InterpolationResolutionError as error:
-        sys.exit(f"error: {unresolved(str(error.full_key), error)}")
+        fail(unresolved(str(error.full_key), error))
     except Exception:
         traceback.print_exc()
         sys.exit(1)
@@ -57,7 +64,7 @@ if __name__ == "__main__":
             print(help.answer(arguments, config_dir.config_dirs(arguments)), end="")
             sys.exit()
         except UserError as error:
-            sys.exit(f"error: {error}")
+            fail(error)
     try:
         arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
         sweep_files.register(config_dir.config_dirs(arguments))
@@ -69,7 +76,7 @@ if __name__ == "__main__":
         commandline.add_config_dir_to_path(arguments)
         main()
     except Exception as error:  # composing failed: nothing has started
-        sys.exit(f"error: {diagnose.explain(error, arguments)}")
+        fail(diagnose.explain(error, arguments))
     except KeyboardInterrupt:
         print("stopped before training began", file=sys.stderr)
         sys.exit(130)

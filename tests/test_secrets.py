@@ -88,7 +88,10 @@ def test_a_sweep_whose_values_equal_a_secret_runs_and_shows_them_nowhere(tmp_pat
     words = (*TINY, "train.epochs=1", "data.workers=0", f"outputs={tmp_path}", f"augment={WORD}")
     environment = {"DEMO_KEY": WORD}
     refused = launch("-m", *words, f"name={WORD}", **environment)
-    assert refused.returncode == 1 and "DEMO_KEY" in refused.stderr
+    unknown = launch(*words, f"model={WORD}", **environment)
+    assert refused.returncode == unknown.returncode == 1
+    assert "name contains the value of the secret DEMO_KEY" in refused.stderr
+    assert "<DEMO_KEY>" in unknown.stderr and WORD not in refused.stderr + unknown.stderr
     assert not (tmp_path / "sweeps").exists()
     done = launch("-m", *words, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
