@@ -10,7 +10,9 @@ KEY = "0123456789abcdef" * 2 + "01234567"
 
 
 class Server(ThreadingHTTPServer):
-    """Keeps what it receives: `runs` by id, with the lines of `history` by their offset.
+    """Keeps what it receives: `runs` by id, their `summary`, their `history` by its offset.
+
+    `received` holds the bodies of all requests, as they came.
 
     `behaviour` is "good", "hangs" (takes requests and never answers), "fails" (answers 500) or
     "dies": good until a run that began sends the first of its metrics, and "dead" from then on.
@@ -23,6 +25,8 @@ class Server(ThreadingHTTPServer):
         self.behaviour = behaviour
         self.runs: dict[str, dict] = {}
         self.history: dict[str, dict[int, dict]] = {}
+        self.summary: dict[str, dict] = {}
+        self.received: list[bytes] = []
         self.ended = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -97,6 +101,8 @@ class Server(ThreadingHTTPServer):
         lines = self.history.setdefault(run, {})
         for number, line in enumerate(piece["content"], piece["offset"]):
             lines[number] = json.loads(line)
+        for line in files.get("wandb-summary.json", {"content": []})["content"]:
+            self.summary[run] = json.loads(line)
         if self.behaviour == "dies":
             self.behaviour = "dead"
             threading.Thread(target=self.stop).start()
@@ -108,6 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.received.append(body)
         if self.server.behaviour == "hangs":
             self.server.ended.wait()
             self.server.behaviour = "dead"

@@ -1,29 +1,70 @@
-"""A configuration in words, for the names of folders."""
+"""Short names of runs and keys: for folders, W&B and tables."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any
 
 from crate.config.schema import Config
 from crate.config.signature import identity
 
 Choices = dict[str, str]  # group -> option
+LONGEST = 60  # characters of a label
+NAMED_GROUPS = ("experiment", "optimizer", "schedule", "augment")  # where one was typed
 
 
-def label(config: Config, choices: Choices, overrides: list[str]) -> str:
-    """Returns a configuration in words, for the folder's name: its choices and what was typed.
+def label(config: Config, choices: Choices, overrides: list[str], swept: Iterable[str] = ()) -> str:
+    """Return the words that name a run folder: model, swept values, other typed values, data.
 
-    Only what belongs to the identity is named, so that data.workers=4 does not appear.
+    Only what belongs to the identity, or is swept, is named: `data.workers=4` does not appear. A
+    word that would make the label longer than LONGEST is left out whole, never cut.
     """
-    words = [choices["model"], choices["data"], choices["optimizer"]]
-    known = known_keys(config)
-    for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if key in known:
-            words.append(f"{key.split('.')[-1]}{value}")
-    text = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))
-    return text[:100].rstrip("-_.")
+    typed = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
+    first = [key for key in swept if key in typed and key not in ("model", "data")]
+    known = known_keys(config) | set(NAMED_GROUPS)
+    others = [key for key in typed if key in known and key not in first]
+    model, data = _plain(choices["model"]), _plain(choices["data"])
+    left, words = LONGEST - len(f"{model}-{data}"), []
+    for key in [*first, *others]:
+        word = _plain(_word(key, typed[key]))
+        if word and len(word) < left:
+            words.append(word)
+            left -= len(word) + 1
+    return "-".join([model, *words, data])
+
+
+def _word(key: str, value: str) -> str:
+    """Return `sparsity0.5`, `mode_kill`, or the option of a group, which needs no key."""
+    value = value.strip("'\"")
+    if key in NAMED_GROUPS:
+        return value
+    name, value = key.rpartition(".")[2], short_path(value)
+    return f"{name}{value}" if value[:1].isdigit() else f"{name}_{value}"
+
+
+def _plain(text: str) -> str:
+    """Return a text with what is no letter, digit, dot or dash replaced."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("-_.")
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return for each dotted key the shortest of its endings that no other key shares."""
+    keys = list(dict.fromkeys(keys))
+    endings = {
+        key: [key.split(".", dots)[-1] for dots in range(key.count("."), -1, -1)] for key in keys
+    }
+    shared = [ending for each in endings.values() for ending in each]
+    return {
+        key: next((ending for ending in endings[key] if shared.count(ending) == 1), key)
+        for key in keys
+    }
+
+
+def short_path(value: str) -> str:
+    """Return the last part of an absolute path, and any other text as it is."""
+    return PurePath(value).name if value.startswith("/") else value
 
 
 def known_keys(config: Config) -> set[str]:

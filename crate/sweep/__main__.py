@@ -1,44 +1,47 @@
-"""`python -m crate.sweep`: what sweeps do and found. Imports no torch."""
+"""`python -m crate.sweep`: what sweeps do and what they found. Imports no torch."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from crate.config.check import CHECKOUT
-from crate.config.errors import UserError
+from crate.config.errors import UserError, nearest, shorten
 from crate.sweep.folder import find_sweep
 
+PROGRAM = "python -m crate.sweep"
 EPILOG = """\
-NAME is a sweep's name, or that of its folder. RUN is one or more of its values, such as
-model.sparsity=0.1 or sparsity=0.1 seed=0, or the start of a signature; without, all runs.
-Exit codes: 0 all well, 1 a run has ended without having finished, 2 a mistake on the command line.
+NAME is a sweep's name, or that of its folder. RUN selects runs by their values, such as
+model.sparsity=0.1 or sparsity=0.1 seed=0, or by the start of a signature; without it, all runs.
+Exit codes: 0 all is well, 1 a run has ended unfinished, 2 a mistake on the command line.
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """Returns the commands and their flags."""
-    whole = argparse.ArgumentParser(
-        prog="python -m crate.sweep",
-        description="What sweeps do, and what they found.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    whole.add_argument(
-        "--outputs", type=Path, default=CHECKOUT / "outputs", help="where the runs are: outputs="
-    )
-    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are shown as all others of the project."""
 
-    def add(name: str, help: str, *, sweep: str | None = None, runs: bool = False):
-        command = commands.add_parser(name, help=help, description=help)
-        if sweep != "none":
-            command.add_argument("sweep", metavar="NAME", nargs=sweep)
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError with what argparse found wrong."""
+        raise UserError(message, fix=f"{self.prog} --help")
+
+
+def parsers() -> dict[str, Parser]:
+    """Return the parser of each command, in the order in which the help lists them."""
+    commands: dict[str, Parser] = {}
+
+    def add(name: str, help: str, *, takes_name: bool = True, runs: bool = False) -> Parser:
+        command = commands[name] = Parser(f"{PROGRAM} {name}", description=help, epilog=EPILOG)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        _add_outputs(command)
+        if takes_name:
+            command.add_argument("sweep", metavar="NAME", nargs="?")
         if runs:
             command.add_argument("runs", metavar="RUN", nargs="*")
         return command
 
-    add("list", "every sweep, and how far it is", sweep="none")
+    add("list", "every sweep, and how far it is", takes_name=False)
     status = add("status", "what each run does", runs=True)
     status.add_argument("--watch", action="store_true", help="until all have ended")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -47,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     tail.add_argument("-f", "--follow", action="store_true", help="and what comes, until Ctrl-C")
     add("logs", "all that runs said, their jobs' own files too", runs=True)
     add("path", "the folder of the sweep, or of runs", runs=True)
-    results = add("results", "what was found: last and best, mean and standard error over seeds")
+    results = add(
+        "results", "what was found: last and best, mean and standard error over seeds", runs=True
+    )
     results.add_argument("--json", dest="form", action="store_const", const="json", default="table")
     results.add_argument("--csv", dest="form", action="store_const", const="csv")
     cancel = add("cancel", "end runs, which save first", runs=True)
@@ -55,19 +60,78 @@ def parser() -> argparse.ArgumentParser:
     retry.add_argument("--failed", action="store_true", help="only what failed, or was killed")
     retry.add_argument("--lost", action="store_true", help="only what no job knows of any more")
     retry.add_argument("--new-code", action="store_true", help="by the checkout as it is now")
-    clean = add("clean", "remove a sweep; without NAME what no sweep needs", sweep="?")
+    clean = add("clean", "remove a sweep; without NAME what no sweep needs")
     for command in (cancel, clean):
         command.add_argument("-y", "--yes", action="store_true", help="do not ask")
     add("sync", "upload what was logged offline to Weights & Biases", runs=True)
+    return commands
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the parsed command line; flags, `--outputs` included, may stand anywhere.
+
+    Raises UserError for an unknown command, which suggests the nearest, and for an unknown flag.
+    """
+    commands = parsers()
+    name, rest = _command_and_rest(arguments)
+    if name is None:
+        _overview(commands).parse_args(rest)
+        raise UserError(
+            "which command?", ", ".join(commands), f"{PROGRAM} list, or {PROGRAM} --help"
+        )
+    if name not in commands:
+        swapped = next((word for word in rest if word in commands), None)
+        ranked = nearest(swapped or name, commands)
+        fix = f"{swapped} {name}" if swapped else ranked[0]
+        given = f"there is no command {name}; did you mean {fix}?"
+        raise UserError(given, shorten(ranked), f"{PROGRAM} {fix}")
+    typed, unknown = commands[name].parse_known_intermixed_args(rest)
+    for word in unknown:
+        flags = [flag for flag in commands[name]._option_string_actions if flag.startswith("--")]
+        ranked = nearest(word, flags)
+        given = f"{name} does not take {word}"
+        raise UserError(given, shorten(ranked), f"{PROGRAM} {name} --help")
+    if name not in ("list", "clean") and typed.sweep is None:
+        raise UserError(
+            f"{name} of which sweep?", f"one that {PROGRAM} list names", f"{PROGRAM} {name} NAME"
+        )
+    typed.command, typed.outputs = name, typed.outputs.expanduser().absolute()
+    return typed
+
+
+def _command_and_rest(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Return the first word that is neither a flag nor a flag's value, and all others."""
+    for number, word in enumerate(arguments):
+        before = arguments[number - 1] if number else ""
+        if not word.startswith("-") and before != "--outputs":
+            return word, arguments[:number] + arguments[number + 1 :]
+    return None, arguments
+
+
+def _overview(commands: dict[str, Parser]) -> Parser:
+    """Return the parser that prints the help of all commands."""
+    lines = "\n".join(f"  {name:9} {command.description}" for name, command in commands.items())
+    whole = Parser(
+        PROGRAM,
+        f"{PROGRAM} COMMAND ... [--outputs FOLDER]",
+        f"What sweeps do, and what they found.\n\ncommands:\n{lines}",
+        EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_outputs(whole)
     return whole
 
 
+def _add_outputs(command: Parser) -> None:
+    command.add_argument(
+        "--outputs", type=Path, default=CHECKOUT / "outputs", help="where the runs are: outputs="
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns its exit code."""
-    typed = parser().parse_args(arguments)
-    typed.outputs = typed.outputs.expanduser().absolute()
+    """Run one command; return its exit code."""
     try:
-        return _run(typed)
+        return _run(parse(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -91,7 +155,7 @@ def _run(typed: argparse.Namespace) -> int:
     if typed.command == "results":
         from crate.sweep.results import show_results
 
-        return show_results(sweep, form=typed.form)
+        return show_results(sweep, typed.runs, form=typed.form)
     if typed.command == "cancel":
         from crate.sweep.cancel import cancel
 

@@ -15,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from crate.config.diagnose import explain_overrides
 from crate.config.errors import UserError, raise_all
 from crate.config.label import Choices, label
-from crate.config.schema import Config, Wandb
+from crate.config.schema import Config
 from crate.paths import CONF
 from crate.run import prepare, signature_of
 from crate.secrets import redact
+from crate.sweep.tracked import describe
 
 MOST_EXPLAINED = 20  # points whose mistakes are told; explaining one composes several times
 
@@ -62,28 +63,12 @@ def _frozen(overrides: list[str], unvaried: set[str], config: Config, choices: C
         raise UserError(
             f"task={config.task} is not for a launcher", "task=train", "hydra/launcher=basic"
         )
-    swept = {
-        override.key_or_group: override.value()
-        for override in map(parse, overrides)
-        if override.key_or_group not in unvaried
-    }
-    if isinstance(config.tracker, Wandb) and config.sweep is not None:
-        rows = [
-            row for row in config.sweep.published if _is_row_of(row, swept, config.sweep.metric)
-        ]
-        config.tracker.published = {
-            key: value for row in rows for key, value in row.items() if key not in swept
-        }
-    if isinstance(config.tracker, Wandb):
-        config.tracker.swept = config.tracker.swept or swept
-    words = label(config, redact(choices), redact(overrides))
+    values = {each.key_or_group: each.value() for each in map(parse, overrides)}
+    keys = sorted((key for key in values if key not in unvaried), key="seed".__eq__)  # seed last
+    swept = {key: values[key] for key in keys}
+    describe(config, swept, values)
+    words = label(config, redact(choices), redact(overrides), swept)
     return Point(overrides, swept, config, signature_of(config), words)
-
-
-def _is_row_of(row: dict[str, Any], swept: dict[str, Any], metric: str) -> bool:
-    """Whether a published row, less its result, says nothing else than the swept values."""
-    keys = row.keys() & swept.keys()
-    return bool(keys) and metric in row and all(row[key] == swept[key] for key in keys)
 
 
 def fixed_overrides(master: DictConfig) -> list[str]:

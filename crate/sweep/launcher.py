@@ -21,6 +21,7 @@ from crate.runfolder import RunFolder, require_writable, runs_by_signature
 from crate.secrets import leaks, redact
 from crate.status import Status
 from crate.sweep import background, local, slurm, snapshot
+from crate.sweep.ending import say_commands, say_end
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.freeze import Point, freeze
 from crate.sweep.handover import hand_over
@@ -121,10 +122,12 @@ def launch(
         request = local.Request(sweep, heartbeat, swept, todo, options, on_cpu)
         local.run_all(request) if waits else background.start(request)
     elif waits:
-        wait(swept, outputs, sweep.path.name)
+        wait(sweep, swept)
     if not waits:
-        _say_next(launched)
+        say_commands(sweep, **{"status --watch": "", "results": "", "cancel": ""})
         return [_result(each, launched.states[each.signature], waited=False) for each in frozen]
+    if not _is_of_others(master):
+        say_end(sweep, points)
     ended = _look(points, outputs)
     return [_result(each, ended[each.signature], waited=True) for each in frozen]
 
@@ -232,17 +235,15 @@ def _say_counts(launched: Launch, arrays: list[str]) -> None:
     logger.info("%s: %d done, %d at work already, %d to run%s", *counts)
 
 
-def _say_next(launched: Launch) -> None:
-    name = launched.sweep.path.name
-    logger.info("  python -m crate.sweep status %s --watch", name)
-    logger.info("  python -m crate.sweep results %s", name)
-    logger.info("  python -m crate.sweep cancel %s", name)
-
-
 def _waits(options: Launcher, master: DictConfig) -> bool:
     if options.wait is not None:
         return options.wait
-    return isinstance(options, Local) or not master.hydra.sweeper._target_.endswith(WITHOUT_RESULTS)
+    return isinstance(options, Local) or _is_of_others(master)
+
+
+def _is_of_others(master: DictConfig) -> bool:
+    """Return whether the sweeper needs the results of each launch, to choose the next points."""
+    return not master.hydra.sweeper._target_.endswith(WITHOUT_RESULTS)
 
 
 def _result(point: Point, state: RunState, *, waited: bool) -> JobReturn:

@@ -110,7 +110,8 @@ class Pool:
                     key = slot.signature
                     if (code := slot.update()) is not None:
                         self._note_end(key, code, slot)
-                self._tick()
+                if not self.stopped_by:
+                    self._tick()
         finally:
             for slot in self._slots:
                 slot.dismiss()
@@ -174,12 +175,11 @@ def run_all(request: Request) -> None:
             if pool.stopped_by:
                 _give_back(outputs, todo, "stopped", "its launch was stopped before it began")
         try:
-            watch.update() if pool.stopped_by else watch.follow()
+            watch.say_stopped() if pool.stopped_by else watch.follow()
         except KeyboardInterrupt:
             logger.info("what others began goes on")
             sys.exit(130)
     if pool.stopped_by:
-        logger.info("stopped; the same command goes on where the runs were")
         sys.exit(128 + pool.stopped_by)
 
 

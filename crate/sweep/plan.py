@@ -2,64 +2,45 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
-
-from rich.table import Table
-from rich.text import Text
 
 from crate.config.errors import UserError
 from crate.config.schema import Config
-from crate.config.signature import shape
 from crate.cost import Cost, cost
 from crate.progress import console
-from crate.runfolder import RunFolder, runs_by_signature
+from crate.sweep.columns import Column, fitted
 from crate.sweep.freeze import Point
+from crate.sweep.history import History
 from crate.sweep.options import Launcher, Slurm
 from crate.sweep.state import RunState
-from crate.sweep.table import colored, counts, words
+from crate.sweep.table import counts, say, state_column, swept_columns
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Device-hours that a run still needs, and where the number comes from; None: nothing tells."""
+    """Device-hours that a run still needs, and the source of the number; None: unknown."""
 
     hours: float | None
     source: str
 
 
-class History:
-    """Finished runs below `outputs`, by shape: device-seconds of an epoch, and on what."""
-
-    def __init__(self, outputs: str, *, in_slurm: bool) -> None:
-        self._measured: dict[str, list[tuple[float, str]]] = {}
-        for path in runs_by_signature(outputs).values():
-            measured = RunFolder(path).status.measured
-            if measured and measured.in_slurm == in_slurm:
-                found = (measured.device_s_per_epoch, measured.hardware)
-                self._measured.setdefault(measured.shape, []).append(found)
-
-    def of(self, config: Config) -> tuple[float, str] | None:
-        """Returns the median device-seconds of an epoch, and a text that says of what."""
-        found = self._measured.get(shape(config))
-        if not found:
-            return None
-        hardware = ", ".join(sorted({name for _, name in found}))
-        seconds = statistics.median(seconds for seconds, _ in found)
-        return seconds, f"measured in {len(found)} on {hardware}"
-
-
 def estimate(
     config: Config, state: RunState, history: History, whole: Cost, options: Launcher
 ) -> Estimate:
-    """Returns what a run still needs: measured, else FLOPs over a stated rate, else its limit."""
-    done = state.status.progress
-    if (measured := history.of(config)) is not None:
-        seconds, source = measured
-        return Estimate(seconds * config.train.epochs / 3600 * (1 - done), source)
-    if options.tflops is not None and whole.train_flops is not None:
+    """Return what a run still needs, from the best source that there is.
+
+    In this order: runs of the same shape, FLOPs over the rate that was typed, runs of another
+    shape scaled by FLOPs, Slurm's time limit.
+    """
+    left = 1 - state.status.progress
+    measured = history.of(config)
+    if measured is None and options.tflops is not None and whole.train_flops is not None:
         hours = whole.train_flops / (options.tflops * 1e12) / 3600
-        return Estimate(hours * (1 - done), f"FLOPs at {options.tflops:g} TFLOP/s")
+        return Estimate(hours * left, f"FLOPs at {options.tflops:g} TFLOP/s")
+    measured = measured or history.scaled(config, whole)
+    if measured is not None:
+        seconds, source = measured
+        return Estimate(seconds * config.train.epochs / 3600 * left, source)
     if isinstance(options, Slurm):
         devices = options.nodes * options.tasks_per_node
         return Estimate(devices * options.timeout_min / 60, "time limit")
@@ -103,33 +84,47 @@ def check_budget(found: dict[str, tuple[Cost, Estimate | None]], options: Launch
 
 
 def say_plan(points: dict[str, Point], states: dict[str, RunState], options: Launcher) -> None:
-    """Prints every run with its cost, and the sum; starts nothing.
+    """Print every run with its cost, and the sum; start nothing.
 
     Raises UserError where that is beyond `budget_h`.
     """
     found = estimates(points, states, options)
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("state", "run", "source"):
-        drawn.add_column(name, overflow="fold")
-    for name in ("parameters", "PFLOP", "device-h"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    for key, point in points.items():
-        whole, need = found[key]
-        drawn.add_row(
-            colored(states[key].state),
-            Text(words(point.swept)),
-            need.source if need else "",
-            f"{whole.num_parameters:,}" if whole.num_parameters else "?",
-            f"{whole.train_flops / 1e15:.3g}" if whole.train_flops else "?",
-            "" if need is None else "?" if need.hours is None else f"{need.hours:.3g}",
-        )
-    console.print(drawn)
-    needs = [need for _, need in found.values() if need is not None]
-    known = [need.hours for need in needs if need.hours is not None]
-    unknown = f", and {len(needs) - len(known)} of unknown cost" if len(known) < len(needs) else ""
-    console.print(f"{len(points)} runs: {counts(states)}")
-    console.print(f"to run: {len(known)}, about {sum(known):.3g} device-hours{unknown}")
+    wholes, needs = [whole for whole, _ in found.values()], [need for _, need in found.values()]
+    columns = [
+        state_column([states[key].state for key in points]),
+        *swept_columns([point.swept for point in points.values()]),
+        Column(
+            "parameters",
+            [f"{whole.num_parameters:,}" if whole.num_parameters else "-" for whole in wholes],
+            drop=1,
+            is_right=True,
+        ),
+        Column("PFLOP", [_short(_peta(whole)) for whole in wholes], drop=2, is_right=True),
+        Column("device-h", [_short(need.hours if need else None) for need in needs], is_right=True),
+        Column("source", [need.source if need else "-" for need in needs], drop=3, is_text=True),
+    ]
+    console.print(fitted(columns, console.width))
+    say(f"{len(points)} runs: {counts(states)}")
+    say(_sum([need for need in needs if need is not None]))
     check_budget(found, options)
+
+
+def _sum(needs: list[Estimate]) -> str:
+    """Return `16 to run, about 3.2 device-hours`, or as much of that as is known."""
+    known = [need.hours for need in needs if need.hours is not None]
+    if not known:
+        return f"{len(needs)} to run" + (", cost unknown" if needs else "")
+    total = f"{len(needs)} to run, about {sum(known):.3g} device-hours"
+    unknown = len(needs) - len(known)
+    return f"{total} for {len(known)} of them, cost of {unknown} unknown" if unknown else total
+
+
+def _peta(whole: Cost) -> float | None:
+    return whole.train_flops / 1e15 if whole.train_flops else None
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _sources(needs: list[Estimate]) -> str:

@@ -11,6 +11,7 @@ from crate.config.errors import UserError
 from crate.progress import say_on_console
 from crate.runfolder import RunFolder
 from crate.sweep import background, local, options, snapshot
+from crate.sweep.ending import say_end
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.handover import hand_over
 from crate.sweep.manifest import LaunchEntry, Manifest
@@ -58,6 +59,7 @@ def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new
             background.start(request)
             return int(is_short)
         local.run_all(request)
+        say_end(sweep, todo)
         ended = Selection(sweep, []).in_states(*UNFINISHED)
         return int(is_short or any(key in todo for key in ended))
     return int(is_short)

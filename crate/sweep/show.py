@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 
 from crate.progress import console
+from crate.sweep.columns import Column, fitted
 from crate.sweep.folder import SweepFolder, sweeps
+from crate.sweep.manifest import Manifest
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
-from crate.sweep.table import counts, duration, table, words
+from crate.sweep.table import counts, duration, say, table, words
 
 WATCH_S = 2.0
 
@@ -27,18 +27,24 @@ def show_list(outputs: str) -> int:
     if not found:
         print(f"no sweep in {outputs} yet; type: python launch.py sweep=demo")
         return 0
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("sweep", "runs", "fixed", "launched", "question"):
-        drawn.add_column(name, overflow="fold")
-    for sweep in found:
-        selection = Selection(sweep, [])
-        manifest = selection.manifest
-        launches = manifest.launches
-        ago = f"{duration(time.time() - launches[-1].time)} ago" if launches else "-"
-        cells = (sweep.path.name, counts(selection.states), " ".join(manifest.fixed))
-        drawn.add_row(*map(escape, cells), ago, escape(manifest.question or ""))
-    console.print(drawn)
+    shown = [Selection(sweep, []) for sweep in found]
+    manifests = [selection.manifest for selection in shown]
+    columns = [
+        Column("sweep", [selection.sweep.path.name for selection in shown], moves=False),
+        Column("runs", [counts(selection.states) for selection in shown], moves=False),
+        Column("launched", [_launched(each) for each in manifests], moves=False),
+        Column("fixed", [" ".join(each.fixed) for each in manifests], drop=2, is_text=True),
+        Column("question", [each.question or "" for each in manifests], drop=1, is_text=True),
+    ]
+    console.print(fitted(columns, console.width))
     return 0
+
+
+def _launched(manifest: Manifest) -> str:
+    """Return how long ago a sweep was launched last; `-` where its files do not tell."""
+    if not manifest.launches:
+        return "-"
+    return f"{duration(time.time() - manifest.launches[-1].time)} ago"
 
 
 def show_status(sweep: SweepFolder, wanted: list[str], *, watch: bool, as_json: bool) -> int:
@@ -59,7 +65,7 @@ def show_status(sweep: SweepFolder, wanted: list[str], *, watch: bool, as_json: 
             selection = Selection(sweep, wanted)
         console.print(table(selection.swept, selection.states))
     if not as_json:
-        console.print(f"{sweep.path.name}: {counts(selection.states)}")
+        say(f"{sweep.path.name}: {counts(selection.states)}")
         _say_tracebacks(selection, wanted)
     return int(bool(selection.in_states(*UNFINISHED)))
 

@@ -39,6 +39,11 @@ def sync(sweep: SweepFolder, wanted: list[str]) -> int:
     return int(failed > 0)
 
 
+def unsynced(run: Path) -> list[Path]:
+    """Return the offline folders of a run without wandb's mark that they are uploaded."""
+    return [folder for folder in _offline(run) if not [*folder.glob("*.wandb.synced")]]
+
+
 def _offline(run: Path) -> list[Path]:
     """Returns the folders of a run's attempts in the order of their start.
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
+from crate.config.label import short_names
+from crate.progress import console
+from crate.sweep.columns import Column, fitted, wrapped
 from crate.sweep.state import RunState
 
 COLORS = {
@@ -21,12 +24,18 @@ COLORS = {
 
 
 def words(swept: dict[str, Any]) -> str:
-    """Returns swept values as `sparsity=0.1 seed=0`."""
-    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in swept.items()) or "-"
+    """Return swept values as `sparsity=0.1 seed=0`, the way the commands take them."""
+    names = short_names(swept)
+    return " ".join(f"{names[key]}={value}" for key, value in swept.items()) or "-"
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Print text, wrapped between words to the width of the terminal."""
+    console.print(Text("\n".join(wrapped(text, console.width)), style=style))
 
 
 def duration(seconds: float | None) -> str:
-    """Returns seconds as `45s`, `12m`, `3.4h` or `2.1d`; `-` for None."""
+    """Return seconds as `45s`, `12m`, `3.4h` or `2.1d`; `-` for None."""
     if seconds is None:
         return "-"
     for limit, unit, name in ((90, 1, "s"), (5400, 60, "m"), (172800, 3600, "h")):
@@ -35,49 +44,65 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 86400:.1f}d"
 
 
-def table(swept: dict[str, dict[str, Any]], states: dict[str, RunState]) -> Table:
-    """Returns one row a run: state, step, speed, time to end, heartbeat, attempts, metric."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    drawn.add_column("state")
-    drawn.add_column("run", no_wrap=True, overflow="fold")
-    for name in ("step", "img/s", "to end", "beat", "tries", "last", "best"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    drawn.add_column("why", overflow="fold")
-    for key, values in swept.items():
-        drawn.add_row(*row(values, states[key]))
-    return drawn
-
-
-def row(values: dict[str, Any], state: RunState) -> list[str | Text]:
-    """Returns a run's cells."""
-    status, at_work = state.status, state.state in ("running", "stalled")
-    step = f"{status.step}/{status.total_steps}" if status.total_steps else "-"
-    speed, remaining = status.images_per_s, status.remaining_s
-    beat = state.beat_age_s if at_work else None
+def swept_columns(swept: list[dict[str, Any]]) -> list[Column]:
+    """Return a column for each swept key, of the values of each row."""
+    names = short_names(key for values in swept for key in values)
     return [
-        colored(state.state),
-        Text(words(values)),
-        step,
-        f"{speed:.0f}" if at_work and speed is not None else "-",
-        duration(remaining if at_work else None),
-        duration(beat),
-        str(status.attempts),
-        _percent(status.last_top1),
-        _percent(status.best_top1),
-        Text((state.reason or "").partition("\n")[0]),
+        Column(name, [str(values.get(key, "-")) for values in swept], is_swept=True)
+        for key, name in names.items()
     ]
 
 
-def colored(state: str) -> Text:
-    """Returns a state's name in its color."""
-    return Text(state, style=COLORS.get(state, "red"))
+def state_column(states: list[str]) -> Column:
+    """Return the column of the states, in their colors."""
+    styles = [COLORS.get(state, "red") for state in states]
+    return Column("state", states, moves=False, styles=styles)
+
+
+def table(swept: dict[str, dict[str, Any]], states: dict[str, RunState]) -> Group:
+    """Return one row for each run: state, step, speed, time to end, heartbeat, attempts, metric."""
+    rows = [_cells(states[key]) for key in swept]
+
+    def column(name: str, **options: Any) -> Column:
+        return Column(name, [row[name] for row in rows], **options)
+
+    columns = [
+        state_column([states[key].state for key in swept]),
+        *swept_columns(list(swept.values())),
+        column("step", drop=3, is_right=True),
+        column("img/s", drop=5, is_right=True),
+        column("to end", drop=2, is_right=True),
+        column("beat", drop=6, is_right=True),
+        column("tries", drop=7, is_right=True),
+        column("last", drop=4, is_right=True, moves=False),
+        column("best", is_right=True, moves=False),
+        column("why", drop=1, is_text=True),
+    ]
+    return fitted(columns, console.width)
+
+
+def _cells(state: RunState) -> dict[str, str]:
+    """Return a run's cells by their column, but for its values."""
+    status, at_work = state.status, state.state in ("running", "stalled")
+    speed, remaining = status.images_per_s, status.remaining_s
+    return {
+        "step": f"{status.step}/{status.total_steps}" if status.total_steps else "-",
+        "img/s": f"{speed:.0f}" if at_work and speed is not None else "-",
+        "to end": duration(remaining if at_work else None),
+        "beat": duration(state.beat_age_s if at_work else None),
+        "tries": str(status.attempts),
+        "last": percent(status.last_top1),
+        "best": percent(status.best_top1),
+        "why": (state.reason or "").partition("\n")[0],
+    }
 
 
 def counts(states: dict[str, RunState]) -> str:
-    """Returns `5 finished, 2 running, 1 failed`."""
-    found = Counter(state.state for state in states.values())
-    return ", ".join(f"{number} {name}" for name, number in found.most_common())
+    """Return `5 finished, 2 running, 1 failed`."""
+    numbers = Counter(state.state for state in states.values())
+    return ", ".join(f"{number} {name}" for name, number in numbers.most_common())
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """Return a metric in percent as `98.61`; `-` for None."""
     return "-" if value is None else f"{value:.2f}"

@@ -5,23 +5,27 @@ from __future__ import annotations
 import logging
 import sys
 
+from crate.sweep.ending import say_commands
+from crate.sweep.folder import SweepFolder
 from crate.sweep.state import ACTIVE
 from crate.sweep.watch import Watch
 
 logger = logging.getLogger("crate")
 
 
-def wait(swept: dict[str, dict], outputs: str, name: str) -> None:
-    """Returns once no run is at work any more; Ctrl-C leaves the jobs alone, and says which."""
-    with Watch(swept, outputs) as watch:
+def wait(sweep: SweepFolder, swept: dict[str, dict]) -> None:
+    """Return once no run is at work any more; Ctrl-C leaves the jobs alone and names them."""
+    with Watch(swept, str(sweep.outputs)) as watch:
         try:
             watch.follow()
             return
         except KeyboardInterrupt:
             pass
     active = [state for state in watch.states.values() if state.state in ACTIVE]
-    jobs = [state.status.job for state in active if state.status.job]
-    logger.info("%d runs go on, as the jobs %s", len(active), " ".join(jobs))
-    logger.info("  python -m crate.sweep status %s --watch", name)
-    logger.info("  python -m crate.sweep cancel %s", name)
+    known = [state.status.job for state in active if state.status.job]
+    jobs = dict.fromkeys(job.partition("_")[0] for job in known)
+    ended = len(watch.states) - len(active)
+    where = (ended, len(active), ", ".join(jobs) or "those of other launches")
+    logger.info("no longer waiting: %d ended, %d go on, as Slurm job %s", *where)
+    say_commands(sweep, status="", cancel="")
     sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from typing import Any
 
 from rich.live import Live
@@ -11,7 +12,7 @@ from rich.live import Live
 from crate.progress import console
 from crate.runfolder import runs_by_signature
 from crate.sweep.state import RunState, look
-from crate.sweep.table import duration, table, words
+from crate.sweep.table import duration, percent, table, words
 
 logger = logging.getLogger("crate")
 POLL_S = 2.0
@@ -27,6 +28,8 @@ class Watch:
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Watch:
+        self._look()  # what is finished already needs no line
+        self._ended |= {key for key, state in self.states.items() if state.state == "finished"}
         if console.is_terminal:
             self._live.start()
         return self
@@ -35,10 +38,8 @@ class Watch:
         self._live.stop()
 
     def update(self) -> None:
-        """Looks at all runs, says which have ended since, and draws those at work."""
-        folders = runs_by_signature(self.outputs)
-        rest = [key for key in self.swept if key not in self._ended]
-        self.states |= look({key: folders.get(key) for key in rest})
+        """Look at all runs, print a line for each that has ended since, draw those at work."""
+        rest = self._look()
         if console.is_terminal:
             at_work = [key for key in rest if self.states[key].state in ("running", "stalled")]
             self._live.update(table({key: self.swept[key] for key in at_work}, self.states))
@@ -47,6 +48,21 @@ class Watch:
             if not self.states[key].is_active:
                 self._ended.add(key)
                 self._say_end(key)
+
+    def _look(self) -> list[str]:
+        """Renew the states of the runs that had not ended yet; return their signatures."""
+        folders = runs_by_signature(self.outputs)
+        rest = [key for key in self.swept if key not in self._ended]
+        self.states |= look({key: folders.get(key) for key in rest})
+        return rest
+
+    def say_stopped(self) -> None:
+        """Print one line with the counts of a launch that was stopped."""
+        self._look()
+        numbers = Counter(map(_how_far, self.states.values()))
+        order = sorted(numbers.items(), key=lambda entry: entry[0] != "finished")
+        told = ", ".join(f"{number} {name}" for name, number in order)
+        logger.info("stopped: %s; the same command goes on where the runs were", told)
 
     def follow(self) -> None:
         """Returns once all have ended."""
@@ -64,9 +80,16 @@ class Watch:
         state, count = self.states[key], f"{len(self._ended)}/{len(self.swept)}"
         status = state.status
         if state.state == "finished":
-            took = duration(status.time_s)
-            told = f"val/top1 last {status.last_top1:.2f}, best {status.best_top1:.2f}, {took}"
+            last, best = percent(status.last_top1), percent(status.best_top1)
+            told = f"val/top1 last {last}, best {best}, {duration(status.time_s)}"
             logger.info("%s  %s  %s  %s", count, state.state, words(self.swept[key]), told)
         else:
             reason = (state.reason or "").partition("\n")[0]
             logger.error("%s  %s  %s  %s", count, state.state, words(self.swept[key]), reason)
+
+
+def _how_far(state: RunState) -> str:
+    """Return how a stopped launch left a run: `saved`, `not begun`, or its state."""
+    if state.state != "stopped":
+        return state.state
+    return "saved" if state.status.attempts else "not begun"

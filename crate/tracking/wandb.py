@@ -22,6 +22,7 @@ from crate.config.check import CHECKOUT
 from crate.runfolder import RunFolder
 from crate.secrets import redact
 from crate.tracking.base import Tracker
+from crate.tracking.shown import flat, objective, shown
 
 logger = logging.getLogger("crate")
 
@@ -39,6 +40,7 @@ class Wandb(Tracker):
 
     def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
         options, self.folder = self.options, folder
+        known = {key: options[key] for key in ("swept", "published")}
         again = len(list(folder.path.parent.glob(f"*-{signature}-old-*")))
         first = {
             "dir": str(folder.path),
@@ -50,7 +52,8 @@ class Wandb(Tracker):
             "job_type": options["job_type"] or config["task"],
             "tags": options["tags"],
             "name": options["name"] or folder.path.name.removesuffix(f"-{signature}"),
-            "config": config | {key: options[key] for key in ("swept", "published")},
+            "config": shown(config) | flat(options["swept"], config) | known,
+            "objective": objective(config),
             "limit_s": self.finish_timeout_s / 3,  # to start, to start offline instead, to upload
         }
         self.first = redact(first)

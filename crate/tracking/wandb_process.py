@@ -29,18 +29,37 @@ def main() -> None:
         answers.flush()
 
     first = json.loads(pipe.readline())
-    parent, rows = first.pop("parent"), first.pop("rows")
+    parent, rows, best = first.pop("parent"), first.pop("rows"), Best(**first.pop("objective"))
     run, said = begin(**first)
-    for row in rows[run.starting_step :]:  # what wandb does not have yet
-        run.log(row)
+    for number, row in enumerate(rows):
+        if number >= run.starting_step:  # wandb has those before
+            run.log(row)
+        best.note(run, row)
     answer(said)
     for message in messages(pipe, parent):
         if "finish" in message:
             answer(end(run, message["finish"]))
             return
         run.log(message["log"])
+        best.note(run, message["log"])
         answer({})
     end(run, "killed")
+
+
+class Best:
+    """Keep the best value of a metric, and its step, in a run's summary."""
+
+    def __init__(self, metric: str, is_least: bool) -> None:
+        self.metric, self.is_least, self.value = metric, is_least, None
+
+    def note(self, run: Any, row: dict[str, Any]) -> None:
+        """Update the summary where a row of the history has a better value."""
+        value = row.get(self.metric)
+        if value is None or value != value:
+            return
+        if self.value is None or (value < self.value if self.is_least else value > self.value):
+            self.value = value
+            run.summary.update({f"best/{self.metric}": value, "best/step": row["step"]})
 
 
 def messages(pipe: IO[bytes], parent: int) -> Iterator[dict[str, Any]]:
@@ -65,6 +84,7 @@ def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str
         finish_timeout_raises=True,
         silent=True,
         program="launch.py",
+        host="",
         # Nothing but metrics and configuration: no output, code, diff, machine or package list.
         console="off",
         save_code=False,

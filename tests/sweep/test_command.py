@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from crate.config.check import CHECKOUT
+from crate.provenance import cpu_name
 from crate.sweep.folder import SweepFolder
 from crate.sweep.manifest import Manifest
 from tests.launching import TINY, launch, status
@@ -170,17 +172,40 @@ def test_retry_takes_the_frozen_configuration_and_new_code_where_asked(odd, tmp_
     assert "0 to run again" in ask(outputs, "retry", "mode").stdout
 
 
-def test_the_runs_of_a_sweep_meet_in_one_group_of_wandb(tmp_path):
+def test_the_runs_of_a_sweep_on_wandb_are_told_apart_and_name_no_machine(tmp_path):
     offline = {"WANDB_API_KEY": "", "NETRC": "/nonexistent"}
-    words = (*ONE, "sweep=sparsity", "model.sparsity=0.1,0.5", "tracker=wandb")
-    assert launch(*words, f"outputs={tmp_path}", **offline).returncode == 0
+    words = (*ONE, "sweep=sparsity", "seed=7", "model.sparsity=0.1,0.5", "tracker=wandb")
+    done = launch(*words, "tracker.tags=[mine]", f"outputs={tmp_path}", **offline)
+    assert done.returncode == 0, done.stderr
+    name = only_sweep(tmp_path)
+    assert f"python -m crate.sweep sync {name}" in done.stdout
     with Server() as server:
         done = ask(tmp_path, "sync", "sparsity", **server.environment)
         assert done.returncode == 0, done.stdout + done.stderr
-        found = server.runs.values()
-        configs = [json.loads(run["config"]) for run in found]
-    assert {run["groupName"] for run in found} == {only_sweep(tmp_path)}
-    told = {c["swept"]["value"]["model.sparsity"]: c["published"]["value"] for c in configs}
-    assert told == {0.1: {"val/top1": 70.8}, 0.5: {"val/top1": 70.5}}
+        found = {run["displayName"]: run | {"id": key} for key, run in server.runs.items()}
+        summaries = server.summary
+        sent = b"".join(server.received)
+    assert set(found) == {"sparsity=0.1 seed=7", "sparsity=0.5 seed=7"}
+    configs = {key: json.loads(run["config"]) for key, run in found.items()}
+    first, second = configs["sparsity=0.1 seed=7"], configs["sparsity=0.5 seed=7"]
+    assert (first["sparsity"]["value"], second["sparsity"]["value"]) == (0.1, 0.5)
+    assert first["swept"]["value"] == {"model.sparsity": 0.1, "seed": 7}
+    assert first["published"]["value"] == {"val/top1": 70.8}
+    assert second["published"]["value"] == {"val/top1": 70.5}
+    assert {run["groupName"] for run in found.values()} == {name}
+    assert found["sparsity=0.1 seed=7"]["tags"] == ["mine", "sparsity", "baseline"]
+    assert found["sparsity=0.5 seed=7"]["tags"] == ["mine", "sparsity"]
+    for run in runs(tmp_path):
+        assert run.name.startswith(
+            ("crate_nano-sparsity0.1-seed7-", "crate_nano-sparsity0.5-seed7")
+        )
+        best = status(run)["best_top1"]
+        assert summaries[run.name.rpartition("-")[2]]["best/val/top1"] == best
+        (file,) = run.glob("wandb/offline-run-*/*.wandb")
+        sent += file.read_bytes()
+    for machine in (socket.gethostname(), str(tmp_path), str(CHECKOUT), cpu_name(), "launch.py -m"):
+        assert machine.encode() not in sent, machine
+    again = launch(*words, "tracker.tags=[mine]", f"outputs={tmp_path}", **offline)
+    assert "2 done" in again.stdout and "crate.sweep sync" not in again.stdout  # all is uploaded
     nothing = ask(tmp_path, "sync", "sparsity", "sparsity=7")
     assert nothing.returncode == 2

@@ -89,7 +89,7 @@ def test_a_plan_starts_nothing_and_its_estimate_names_its_source(tmp_path):
     words = ("-m", *ONE, "seed=0,1", f"outputs={tmp_path}")
     plan = "hydra.launcher.plan=true"
     unknown = launch(*words, plan)
-    assert unknown.returncode == 0 and "2 of unknown cost" in unknown.stdout, unknown
+    assert unknown.returncode == 0 and "2 to run, cost unknown" in unknown.stdout, unknown
     assert "3,194" in unknown.stdout and not any(tmp_path.iterdir())
     assert "nothing tells" in refusal(*words, "hydra.launcher.budget_h=1")
     rate = launch(*words, plan, "hydra.launcher.tflops=0.001")

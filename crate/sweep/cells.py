@@ -1,0 +1,110 @@
+"""The points of a sweep with their results: one cell for the runs that differ only by seed."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+from crate.config.objective import DEFAULT, is_least
+from crate.records import read_json
+from crate.runfolder import RunFolder
+from crate.sweep.manifest import Manifest
+from crate.sweep.select import Selection
+from crate.sweep.state import RunState
+from crate.sweep.tracked import is_baseline
+
+
+@dataclass
+class Cell:
+    """The runs of one point that differ by their seed alone; values are of finished runs."""
+
+    swept: dict[str, Any]
+    last: list[float] = field(default_factory=list)
+    best: list[float] = field(default_factory=list)
+    chosen_on: set[str] = field(default_factory=set)
+    sources: set[tuple[str, str]] = field(default_factory=set)  # fingerprint, precision
+    runs: int = 0
+    published: float | None = None
+    is_baseline: bool = False
+
+    @property
+    def mixed(self) -> str:
+        """Name what the runs of this cell do not share, of code and precision; "" for nothing."""
+        fingerprints, precisions = {code for code, _ in self.sources}, {p for _, p in self.sources}
+        mixed = {"code": len(fingerprints) > 1, "precision": len(precisions) > 1}
+        return "+".join(name for name, is_mixed in mixed.items() if is_mixed)
+
+
+def metric_of(manifest: Manifest) -> str:
+    """Return the metric that a sweep compares by."""
+    return manifest.metric or DEFAULT
+
+
+def collect(selection: Selection) -> list[Cell]:
+    """Return the cells of a selection in the sweep's order, with what is finished of each."""
+    manifest, metric = selection.manifest, metric_of(selection.manifest)
+    cells: dict[str, Cell] = {}
+    for key, swept in selection.swept.items():
+        values = {name: value for name, value in swept.items() if name != "seed"}
+        cell = cells.setdefault(json.dumps(values, sort_keys=True), Cell(values))
+        cell.runs += 1
+        cell.is_baseline = is_baseline(manifest.baseline, values)
+        cell.published = _published(values, manifest, metric)
+        if selection.states[key].state == "finished":
+            _add(cell, selection.states[key], metric)
+    return list(cells.values())
+
+
+def _add(cell: Cell, state: RunState, metric: str) -> None:
+    measured = last_and_best(state, metric)
+    if measured is None:
+        return
+    cell.last.append(measured[0])
+    cell.best.append(measured[1])
+    cell.chosen_on.add(state.status.best_chosen_on or "?")
+    meta = read_json(state.path / "meta.json")
+    cell.sources.add((meta.get("fingerprint", "?"), meta.get("auto", {}).get("precision", "?")))
+
+
+def last_and_best(state: RunState, metric: str) -> tuple[float, float] | None:
+    """Return the last and the best value of a metric in a run; None where it has none."""
+    if metric == DEFAULT:
+        last, best = state.status.last_top1, state.status.best_top1
+        return None if last is None or best is None else (last, best)
+    if state.path is None:
+        return None
+    values = [row[metric] for row in RunFolder(state.path).read_metrics() if metric in row]
+    if not values:
+        return None
+    return values[-1], min(values) if is_least(metric) else max(values)
+
+
+def best_run(selection: Selection) -> tuple[str, float] | None:
+    """Return the signature and the value of the finished run with the best metric, if any."""
+    metric = metric_of(selection.manifest)
+    finished = selection.in_states("finished")
+    measured = {key: last_and_best(selection.states[key], metric) for key in finished}
+    values = {key: each[1] for key, each in measured.items() if each and not math.isnan(each[1])}
+    if not values:
+        return None
+    best = (min if is_least(metric) else max)(values, key=values.__getitem__)
+    return best, values[best]
+
+
+def _published(swept: dict[str, Any], manifest: Manifest, metric: str) -> float | None:
+    """Return the published result of the point, if the sweep's file has one."""
+    for row in manifest.published or []:
+        if {key: value for key, value in row.items() if key != metric} == swept:
+            return row.get(metric)
+    return None
+
+
+def mean_and_error(values: list[float]) -> tuple[float | None, float | None]:
+    """Return the mean, and its standard error where there are two values or more."""
+    if not values:
+        return None, None
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    return statistics.fmean(values), error

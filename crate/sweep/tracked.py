@@ -1,0 +1,60 @@
+"""What a sweep tells Weights & Biases about each of its points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crate.config.label import short_names, short_path
+from crate.config.schema import Config, Sweep, Wandb
+
+LONGEST_NAME, LONGEST_TAG = 128, 64  # characters, by W&B's limits
+
+
+def describe(config: Config, swept: dict[str, Any], values: dict[str, Any]) -> None:
+    """Fill the tracker's name, tags, swept values and published result, where it is wandb.
+
+    `values` are all overrides of the point by key, `swept` those that differ between points. What
+    the user typed for the tracker stays.
+    """
+    tracker, sweep = config.tracker, config.sweep
+    if not isinstance(tracker, Wandb):
+        return
+    tracker.swept = tracker.swept or swept
+    tracker.name = tracker.name or run_name(swept, config.seed)
+    if sweep is None:
+        return
+    tracker.published = _published(sweep, swept)
+    tags = [sweep.name, *(["baseline"] if is_baseline(sweep.baseline, values) else [])]
+    tracker.tags = [*tracker.tags, *(tag for tag in tags if tag not in tracker.tags)]
+    tracker.tags = [tag for tag in tracker.tags if len(tag) <= LONGEST_TAG]
+
+
+def run_name(swept: dict[str, Any], seed: int) -> str:
+    """Return `sparsity=0.5 seed=1`: the swept values and always the seed.
+
+    A value that would make the name longer than W&B admits is left out whole.
+    """
+    names = short_names(swept)
+    last = f"seed={seed}"
+    left, words = LONGEST_NAME - len(last), []
+    for key, value in swept.items():
+        word = f"{names[key]}={short_path(str(value))}"
+        if key != "seed" and len(word) < left:
+            words.append(word)
+            left -= len(word) + 1
+    return " ".join([*words, last])
+
+
+def is_baseline(baseline: dict[str, Any] | None, values: dict[str, Any]) -> bool:
+    """Return whether a point's values are those that the sweep compares with."""
+    return bool(baseline) and all(values.get(key) == value for key, value in baseline.items())
+
+
+def _published(sweep: Sweep, swept: dict[str, Any]) -> dict[str, Any]:
+    """Return what was published of a point, less the swept values themselves."""
+    found: dict[str, Any] = {}
+    for row in sweep.published:
+        keys = row.keys() & swept.keys()
+        if keys and sweep.metric in row and all(row[key] == swept[key] for key in keys):
+            found |= {key: value for key, value in row.items() if key not in swept}
+    return found
