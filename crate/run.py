@@ -206,7 +206,7 @@ class Run:
         if path is not None and (done := self._settle(RunFolder(path))) is not None:
             return done, {}
         path = find(outputs, self.signature)  # None again where the old run was set aside
-        return None, read_json(path / "meta.json").get("auto", {}) if path else {}
+        return None, RunFolder(path).meta.auto if path else {}
 
     def _settle(self, folder: RunFolder) -> float | None:
         """Deal with an earlier run of this configuration: done, set aside, or to go on (None).

@@ -35,12 +35,11 @@ import yaml
 
 from crate import records
 from crate.config.errors import UserError, shorten
+from crate.meta import Meta
 from crate.records import (
     Unreadable,
-    read_json,
     warn_once,
     whole_file,
-    write_json,
 )
 from crate.secrets import redact
 from crate.status import Status
@@ -144,6 +143,15 @@ class RunFolder:
         """Return the run's status; raise Damaged if status.json is not one."""
         return records.read(Status, self.path / "status.json") or Status()
 
+    @property
+    def meta(self) -> Meta:
+        """The run's meta.json; an empty one if there is none yet or, with a warning, if damaged."""
+        try:
+            return records.read(Meta, self.path / "meta.json") or Meta()
+        except Unreadable as error:
+            warn_once(f"{error.given}; what it told of the run's code and of `auto` is not known")
+            return Meta()
+
     def update_status(self, **values: Any) -> None:
         """Change some fields of the status, without secrets in its texts, and renew its heartbeat.
 
@@ -172,8 +180,9 @@ class RunFolder:
             file.write(yaml.safe_dump(redact(overrides)).encode())
 
     def update_meta(self, **values: Any) -> None:
-        """Changes some of meta.json."""
-        write_json(self.path / "meta.json", read_json(self.path / "meta.json") | values)
+        """Change some values of meta.json."""
+        meta = Meta.from_json(self.meta.to_json() | values)
+        records.write(self.path / "meta.json", meta)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl, each with its step; a torn last line is dropped.

@@ -127,3 +127,17 @@ def test_a_status_of_an_earlier_version_is_read(tmp_path):
     (tmp_path / "status.json").write_text(json.dumps(values))
     status = RunFolder(tmp_path).read_status()
     assert (status.best_top1, status.measured.hardware, status.unknown) == (60, "cpu", {})
+
+
+def test_a_damaged_meta_is_kept_and_its_run_goes_on(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.update_meta(revision=None, auto={"precision": "bf16"}, code={"a.py": "1"})
+    folder.update_meta(ranks=2)
+    assert (folder.meta.auto, folder.meta.code) == ({"precision": "bf16"}, {"a.py": "1"})
+    assert folder.meta.unknown == {"revision": None, "ranks": 2}
+    for text in ('{"auto": [1]}', "{", '{"code": 3}'):
+        (tmp_path / "meta.json").write_text(text)
+        assert folder.meta.auto == {}
+    folder.update_meta(ranks=1)
+    assert folder.meta.unknown == {"ranks": 1}
+    assert (tmp_path / "meta.json.damaged-1").read_text() == '{"code": 3}'

@@ -77,7 +77,7 @@ def look(paths: dict[str, Path | None], *, with_code: bool = False) -> dict[str,
         try:
             statuses[key] = RunFolder(path).read_status() if path else Status()
         except Unreadable as error:
-            statuses[key], damage[key] = Status(), error.given
+            statuses[key], damage[key] = Status(), error.given.replace(f"{path}/", "")
     unfinished = [status for status in statuses.values() if status.state != "finished"]
     queue = SlurmQueue(status.job for status in unfinished if status.job)
     states = {

@@ -71,7 +71,7 @@ def test_an_edited_point_is_told_from_changed_data_and_changed_weights(launched,
     assert f"the files of {tmp_path}/tree changed since the launch" in reason
     assert "init_from" not in reason
     image.write_bytes(b"1234")
-    (tmp_path / "weights.pt").write_bytes(b"others")
+    torch.save({"head.weight": torch.ones(1)}, tmp_path / "weights.pt")
     reason = refusal(sweep, signature)
     assert "the weights of init_from=" in reason and "the files of" not in reason
 
