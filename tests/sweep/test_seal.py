@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -30,7 +31,7 @@ def launched(tmp_path):
         for name in ("cat", "dog"):
             (tmp_path / "tree" / split / name).mkdir(parents=True)
             (tmp_path / "tree" / split / name / "a.png").write_bytes(b"1234")
-    (tmp_path / "weights.pt").write_bytes(b"weights")
+    torch.save({"head.weight": torch.zeros(1)}, tmp_path / "weights.pt")
     words = [f"init_from={tmp_path}/weights.pt", "data=imagefolder", f"data.root={tmp_path}/tree"]
     words += [f"outputs={tmp_path}/out"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
