@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crate.config.objective import DEFAULT, is_least
-from crate.records import read_json
 from crate.runfolder import RunFolder
 from crate.sweep.manifest import Manifest
 from crate.sweep.select import Selection
@@ -65,8 +64,8 @@ def _add(cell: Cell, state: RunState, metric: str) -> None:
     cell.last.append(measured[0])
     cell.best.append(measured[1])
     cell.chosen_on.add(state.status.best_chosen_on or "?")
-    meta = read_json(state.path / "meta.json")
-    cell.sources.add((meta.get("fingerprint", "?"), meta.get("auto", {}).get("precision", "?")))
+    meta = RunFolder(state.path).meta
+    cell.sources.add((meta.fingerprint or "?", meta.auto.get("precision", "?")))
 
 
 def last_and_best(state: RunState, metric: str) -> tuple[float, float] | None:
@@ -76,7 +75,8 @@ def last_and_best(state: RunState, metric: str) -> tuple[float, float] | None:
         return None if last is None or best is None else (last, best)
     if state.path is None:
         return None
-    values = [row[metric] for row in RunFolder(state.path).read_metrics() if metric in row]
+    values = [row.get(metric) for row in RunFolder(state.path).read_metrics()]
+    values = [value for value in values if isinstance(value, (int, float))]
     if not values:
         return None
     return values[-1], min(values) if is_least(metric) else max(values)
