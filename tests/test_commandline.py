@@ -155,9 +155,9 @@ BAD = {
     "broken_interpolation": ("train.epochs=${data.epochs}", ["train.epochs", "data.epochs"]),
     "kwargs_of_a_built_in": ("+model.kwargs.width=3", ["model.kwargs"]),
     "new_kwargs_of_a_built_in": ("model.kwargs.width=3", ["model.kwargs is for a _target_ of"]),
-    "new_kwargs_without_plus": (
-        "model=timm model.kwargs.model_name=resnet18 model.kwargs.drop_rate=0.1",
-        ["has no entry drop_rate", "+model.kwargs.drop_rate=0.1"],
+    "new_kwargs_beside_a_mistake": (
+        "model=timm model.kwargs.model_name=resnet18 model.kwargs.drop_rate=0.1 lr=3",
+        ["there is no key lr; did you mean optimizer.lr?"],
     ),
     "timm_without_a_name": ("model=timm", ["model.kwargs.model_name=VALUE"]),
     "timm_name_unknown": (

@@ -17,7 +17,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from crate.config.check import unresolved
 from crate.config.config_dir import config_dirs, options_by_group
-from crate.config.errors import UserError, UserErrors, close, nearest, shorten
+from crate.config.errors import UserError, UserErrors, nearest, shorten
 from crate.config.overrides import quote
 from crate.config.own import is_own
 from crate.config.schema import SCHEMAS
@@ -164,17 +164,15 @@ def _misfit(
         schema = OmegaConf.get_type(node) if OmegaConf.is_config(node) else None
         lacks_part = OmegaConf.is_dict(node) and part not in list(node)  # "???" counts as there
         if is_dataclass(schema) and lacks_part:
-            if depth == 1 and at[:-1] in SCHEMAS and is_own(node) and not close(part, list(node)):
-                if not is_new:
-                    yield _new_entry(cfg, override, at)
-                return
+            if depth == 1 and at[:-1] in SCHEMAS and is_own(node):
+                return  # an argument, which is checked against the target's signature
             names = [entry.name for entry in fields(schema)]
             if not at:
                 names = list(dict.fromkeys([*(g for g in groups if "/" not in g), *names]))
             yield absent_key(cfg, key, names, at)
             return
         if schema is dict and lacks_part:
-            if not is_new or _is_built_in(cfg, at):
+            if _is_built_in(cfg, at) or (not is_new and parents[0] not in SCHEMAS):
                 yield _new_entry(cfg, override, at)
             return
         if depth < len(parents):
