@@ -31,11 +31,7 @@ def launched(tmp_path):
         for name in ("cat", "dog"):
             (tmp_path / "tree" / split / name).mkdir(parents=True)
             (tmp_path / "tree" / split / name / "a.png").write_bytes(b"1234")
-<<<<<<< Updated upstream
     torch.save({"head.weight": torch.zeros(1)}, tmp_path / "weights.pt")
-=======
-    (tmp_path / "weights.pt").write_bytes(b"\x80weights")
->>>>>>> Stashed changes
     words = [f"init_from={tmp_path}/weights.pt", "data=imagefolder", f"data.root={tmp_path}/tree"]
     words += [f"outputs={tmp_path}/out"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -76,11 +72,7 @@ def test_an_edited_point_is_told_from_changed_data_and_changed_weights(launched,
     assert f"the files of {tmp_path}/tree changed since the launch" in reason
     assert "init_from" not in reason
     image.write_bytes(b"1234")
-<<<<<<< Updated upstream
     torch.save({"head.weight": torch.ones(1)}, tmp_path / "weights.pt")
-=======
-    (tmp_path / "weights.pt").write_bytes(b"\x80others")
->>>>>>> Stashed changes
     reason = refusal(sweep, signature)
     assert "the weights of init_from=" in reason and "the files of" not in reason
 
