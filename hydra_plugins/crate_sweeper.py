@@ -22,8 +22,8 @@ from crate.sweep.points import points, text
 class CrateSweeper(Sweeper):
     """Hands every point of the configured sweep to the launcher."""
 
-    def __init__(self, params: DictConfig | None) -> None:
-        self.params = dict(params or {})
+    def __init__(self, params: DictConfig | None, max_points: int) -> None:
+        self.params, self.max_points = dict(params or {}), max_points
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -42,7 +42,7 @@ class CrateSweeper(Sweeper):
         arguments = self._with_params(arguments)
         none = Sweep(name="", question="", seeds=[])
         sweep = OmegaConf.to_object(self.config.sweep) if self.config.sweep else none
-        found = points(sweep, arguments, self.loader)
+        found = points(sweep, arguments, self.loader, self.max_points)
         results = self.launcher.launch(found, initial_job_idx=0)
         failed = [result for result in results if result.status is JobStatus.FAILED]
         if failed:

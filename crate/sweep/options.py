@@ -103,6 +103,7 @@ class Sweeper:
 
     _target_: str = option("hydra_plugins.crate_sweeper.CrateSweeper", "the plugin's class")
     params: dict[str, Any] | None = option({}, "key -> its values, as they would be typed")
+    max_points: int = option(10_000, "points that a sweep may have", at_least=1)
 
 
 KINDS = (Local, Slurm)

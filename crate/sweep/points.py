@@ -13,26 +13,39 @@ from hydra.errors import HydraException
 from crate.config.errors import UserError, nearest, shorten
 from crate.config.overrides import normal
 from crate.config.schema import Sweep
+from crate.sweep.count import num_values, require_at_most
+from crate.sweep.options import Sweeper
 
 
-def points(sweep: Sweep, typed: list[str], loader: ConfigLoader | None = None) -> list[list[str]]:
+def points(
+    sweep: Sweep,
+    typed: list[str],
+    loader: ConfigLoader | None = None,
+    max_points: int = Sweeper.max_points,
+) -> list[list[str]]:
     """Return each run's overrides: what was typed for all, then its place in the grid and a seed.
 
     A key typed on the command line replaces that of the file, or adds one. Keys of `zip` go
     together, all others are crossed; the seed changes fastest. `loader` knows the options that a
-    `glob(...)` stands for. Raises UserError for a sweep that makes no sense.
+    `glob(...)` stands for. Raises UserError for a sweep that makes no sense, and for more than
+    `max_points` points, before any is made.
     """
     parser = OverridesParser.create(config_loader=loader)
     given = parser.parse_overrides(typed)
     theirs = {override.get_key_element() for override in given}
-    axes = [
-        [[text] for text in _values(override)] for override in given if override.is_sweep_override()
-    ]
-    axes += [[[text] for text in texts] for texts in _axes(sweep.grid, theirs, parser).values()]
-    axes += _zipped(sweep, theirs, parser)
-    if "seed" not in theirs and sweep.seeds:
-        axes.append([[f"seed={seed}"] for seed in sweep.seeds])
+    crossed = [override for override in given if override.is_sweep_override()]
+    crossed += _overrides(sweep.grid, theirs, parser)
+    together = _overrides(sweep.zip, theirs, parser)
+    _require_equal_lengths(sweep, together)
     _require_swept(sweep, theirs)
+    seeds = [[f"seed={seed}"] for seed in sweep.seeds if "seed" not in theirs]
+    sizes = [*map(num_values, [*crossed, *together[:1]]), len(seeds) or 1]
+    require_at_most(max_points, sizes)
+    axes = [[[text] for text in _values(override)] for override in crossed]
+    if together:
+        axes.append([list(texts) for texts in zip(*map(_values, together), strict=True)])
+    if seeds:
+        axes.append(seeds)
     fixed = [override.input_line for override in given if not override.is_sweep_override()]
     found = [list(chain.from_iterable(chosen)) for chosen in product(*axes)]
     whole = [fixed + point for point in found]
@@ -42,19 +55,19 @@ def points(sweep: Sweep, typed: list[str], loader: ConfigLoader | None = None) -
     return kept
 
 
-def _axes(grid: dict[str, Any], theirs: set[str], parser: OverridesParser) -> dict[str, list[str]]:
-    """Return the overrides of each key of a grid that was not typed as well."""
-    axes = {}
+def _overrides(grid: dict[str, Any], theirs: set[str], parser: OverridesParser) -> list[Override]:
+    """Return the override of each key of a grid that was not typed as well."""
+    overrides = []
     for key, values in grid.items():
         if key not in theirs:
             texts = map(text, values if isinstance(values, list) else [values])
             override = normal(f"{key}={','.join(texts)}")
             try:
-                axes[key] = _values(parser.parse_override(override))
+                overrides.append(parser.parse_override(override))
             except HydraException:
                 fix = f'{key}: ["VALUE", ...], quoted for YAML and for Hydra'
                 raise UserError(f"cannot read the sweep's {override!r}", fix=fix) from None
-    return axes
+    return overrides
 
 
 def text(value: Any) -> str:
@@ -76,16 +89,12 @@ def _values(override: Override) -> list[str]:
     return texts
 
 
-def _zipped(sweep: Sweep, theirs: set[str], parser: OverridesParser) -> list[list[list[str]]]:
-    """Return the one axis of the keys that go together, or none."""
-    axes = _axes(sweep.zip, theirs, parser)
-    if not axes:
-        return []
-    lengths = {key: len(texts) for key, texts in axes.items()}
+def _require_equal_lengths(sweep: Sweep, together: list[Override]) -> None:
+    """Raise UserError where the keys of `zip` have different numbers of values."""
+    lengths = {override.get_key_element(): num_values(override) for override in together}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
         raise UserError(f"sweep {sweep.name}: the keys of zip differ in length: {counts}")
-    return [[list(together) for together in zip(*axes.values(), strict=True)]]
 
 
 def _require_swept(sweep: Sweep, theirs: set[str]) -> None:

@@ -14,6 +14,7 @@ from crate.config.commandline import CONF
 from crate.config.errors import UserError
 from crate.config.schema import Sweep
 from crate.run import prepare
+from crate.sweep.count import num_values
 from crate.sweep.files import read, register, sweep_files
 from crate.sweep.points import points
 from tests.launching import TINY, launch
@@ -152,3 +153,22 @@ def test_every_point_is_checked_before_the_first_one_starts(tmp_path):
         assert text in done.stderr, done.stderr
     assert done.stderr.count("model.num_heads=5 does not divide") == 1
     assert "Traceback" not in done.stderr and not (tmp_path / "runs").exists()
+
+
+def test_too_many_points_are_counted_and_refused_before_they_are_made():
+    grid = {"model.sparsity": "range(1000000000)", "model.depth": [1, 2]}
+    with pytest.raises(UserError, match=r"6,000,000,000 points \(3 x 1,000,000,000 x 2\)"):
+        points(sweep(grid=grid), ["seed=0,1,2"])
+    with pytest.raises(UserError, match="hydra.sweeper.max_points=12"):
+        points(sweep(grid={"seed": "range(0, 12)"}), [], max_points=11)
+    assert len(points(sweep(grid={"seed": "range(0, 12)"}), [], max_points=12)) == 12
+    zipped = {"model.depth": "range(1,200001)", "model.num_heads": "range(1,200001)"}
+    with pytest.raises(UserError, match="the sweep has 200,000 points\n"):
+        points(sweep(zip=zipped), [])
+
+
+@pytest.mark.parametrize("text", ["range(0,1,0.1)", "range(10,0,-3)", "range(5)", "1,2,3", "4"])
+def test_values_are_counted_as_hydra_lists_them(text):
+    override = OverridesParser.create().parse_override(f"key={text}")
+    listed = [*override.sweep_iterator()] if override.is_sweep_override() else [text]
+    assert num_values(override) == len(listed)
