@@ -1,7 +1,7 @@
 """Real processes of launch.py, for tests of what a user sees.
 
 `run` starts a new interpreter, as a user does. `launch` and `start` fork a process from a server
-that has torch and its friends imported already, which saves seconds a process; what runs in it is
+that has torch, Hydra and others imported already, which saves seconds a process; what runs in it is
 launch.py all the same, and it dies of signals all the same.
 """
 
@@ -34,7 +34,17 @@ TINY = (
 LAUNCH = str(CHECKOUT / "launch.py")
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
-    ["torch", "torch._dynamo", "torchvision", "timm", "sklearn.datasets", "matplotlib.pyplot"]
+    [
+        "torch",
+        "torch._dynamo",
+        "torchvision",
+        "timm",
+        "sklearn.datasets",
+        "matplotlib.pyplot",
+        "hydra",
+        "hydra.core.override_parser.overrides_parser",
+        "rich.console",
+    ]
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, QuotedString
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
@@ -102,9 +102,12 @@ def _chooses_sweep(text: str) -> bool:
 def _unreadable(text: str, groups: dict[str, list[str]]) -> UserError:
     """Return the error for a text that is outside of Hydra's grammar."""
     key, equals, value = text.partition("=")
+    if equals and value[:1] in ("[", "{", "("):
+        return UserError(f"cannot read {text!r}", "brackets that close", f"'{key}=[A,B]'")
     if equals and key:
         allowed = "KEY=VALUE, with quotes around a value of unusual characters"
-        return UserError(f"cannot read {text!r}", allowed, shlex.quote(f"{key}={quote(value)}"))
+        fix = shlex.quote(f"{key}={quote(value, Quote.double)}")
+        return UserError(f"cannot read {text!r}", allowed, fix)
     has_option = [group for group, options in groups.items() if text in options]
     fix = f"{has_option[0]}={text}" if has_option else "KEY=VALUE, without spaces around ="
     return UserError(f"cannot read {text!r}", "KEY=VALUE", fix)

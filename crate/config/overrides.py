@@ -70,9 +70,9 @@ def normal(
     return f"{left}={value}"
 
 
-def quote(text: str) -> str:
+def quote(text: str, kind: Quote = Quote.single) -> str:
     """Return a text in the quotes of Hydra's grammar, unchanged in meaning."""
-    return QuotedString(text=text, quote=Quote.single).with_quotes()
+    return QuotedString(text=text, quote=kind).with_quotes()
 
 
 def _require_read(key: str, value: str) -> None:
