@@ -15,19 +15,28 @@ import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import PIL
 
-from crate import provenance
+from crate import provenance, records
 from crate.config.errors import UserError
 from crate.data.image import read_pixels
 from crate.ownership import held
-from crate.records import read_json, write_json
+from crate.records import Record, Unreadable
 
 FORMAT = 1
 DIGITS = 16
+
+
+@dataclass(kw_only=True)
+class Checked(Record):
+    """What unreadable.json holds: the indices of the unreadable among `num_images` files."""
+
+    num_images: int
+    unreadable: list[int]
 
 
 def unreadable(paths: list[str], place: Path | None) -> tuple[list[int], bool]:
@@ -40,16 +49,24 @@ def unreadable(paths: list[str], place: Path | None) -> tuple[list[int], bool]:
         return _decode_all(paths)[0], False
     folder = place / f"checked-{_fingerprint(paths)}"
     file = folder / "unreadable.json"
-    if known := read_json(file):
-        return known["unreadable"], True
+    if (known := _known(file)) is not None:
+        return known.unreadable, True
     what = f"{folder}: another process checks {len(paths):,} images"
     with held(folder, what, fix="CRATE_CACHE=FOLDER or data.cache=FOLDER"):
-        if known := read_json(file):
-            return known["unreadable"], True
+        if (known := _known(file)) is not None:
+            return known.unreadable, True
         found, is_lasting = _decode_all(paths)
         if is_lasting:
-            write_json(file, {"num_images": len(paths), "unreadable": found})
+            records.write(file, Checked(num_images=len(paths), unreadable=found))
     return found, False
+
+
+def _known(file: Path) -> Checked | None:
+    """Return what an earlier start found; None if there is nothing, or it is damaged."""
+    try:
+        return records.read(Checked, file)
+    except Unreadable:
+        return None
 
 
 def _decode_all(paths: list[str]) -> tuple[list[int], bool]:

@@ -113,9 +113,14 @@ def test_what_the_disk_refused_is_left_out_and_tried_again(tree, tmp_path, decod
 def test_a_torn_list_is_made_anew(tree, tmp_path, decoded):
     checked(tree, tmp_path)
     (file,) = tmp_path.glob("checked-*/unreadable.json")
-    file.write_text(file.read_text()[:10])
-    assert len(checked(tree, tmp_path)) == 5 and len(decoded) == 12
-    assert len(checked(tree, tmp_path)) == 5 and len(decoded) == 12
+    whole = file.read_text()
+    for number, text in enumerate(
+        (whole[:10], '{"num_images": 6}', '{"num_images": 6, "unreadable": ["x"]}'), 2
+    ):
+        file.write_text(text)
+        assert len(checked(tree, tmp_path)) == 5 and len(decoded) == 6 * number
+        assert len(checked(tree, tmp_path)) == 5 and len(decoded) == 6 * number
+        assert file.read_text() == whole
 
 
 def test_a_place_that_cannot_be_written_says_what_to_type(tree, tmp_path):

@@ -84,7 +84,7 @@ def _name_others(folder: Path, source: Source) -> None:
     for about in folder.parent.glob(f"*/{ABOUT}"):
         values = read_json(about)
         if values.get("from") == source.top:
-            size = values.get("bytes", 0) / 1e9
+            size = sum(file.stat().st_size for file in about.parent.iterdir()) / 1e9
             logger.warning(
                 "%s was made of %s as it was then, or with other settings: %.2f GB to remove "
                 "where no run needs them",

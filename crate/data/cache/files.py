@@ -125,7 +125,7 @@ def open_cache(folder: Path, key: str, notes: list[str] | None = None) -> Cached
         if sha256((folder / INDEX).read_bytes()).hexdigest() != about["index_sha256"]:
             raise Refused("index.npy was altered")
         cached = Cached(folder, about["channels"], notes)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refused(f"it is torn: {error}") from error
     same_date = state.st_mtime_ns == about.get("modified_ns")
     count = min(SAMPLE, len(cached)) if same_date else len(cached)
