@@ -156,7 +156,7 @@ def test_nothing_is_left_behind_by_the_heartbeat_after_release(tmp_path, monkeyp
     monkeypatch.setattr("crate.ownership.BEAT_S", 5.0)
     threading.Timer(0.1, go_on.set).start()
     owner.release()
-    assert record(tmp_path)[1]["released"]
+    assert go_on.is_set() and record(tmp_path)[1]["released"]
     assert Ownership.take(tmp_path).number == 2
     assert [path.name for path in tmp_path.iterdir()] == ["owner-2.json"]
 
