@@ -237,6 +237,10 @@ def test_all_mistakes_are_said_at_once():
     assert done.returncode == 1 and done.stderr.count("error: ") == 4, done.stderr
     mixed = launch("seed=0,1", "--epochs", "5", "hydra.run.dir=x", "model.depht=3", torch=False)
     assert mixed.returncode == 1 and mixed.stderr.count("error: ") == 4, mixed.stderr
+    kwargs = launch("model.kwargs.width=3", "+model.kwargs.x=1", "train.keep=x", torch=False)
+    assert kwargs.stderr.count("_target_ of your own") == 2, kwargs.stderr
+    own = ("model=timm", "model.kwargs.model_name=resnet18", "model.kwargs.drop_rate=0.1")
+    assert launch(*own, "train.keep=x", torch=False).stderr.count("error: ") == 1
     values = launch("model.sparsity=-1", "train.keep=0", "precision=fp8", "optimizer.betas=[1]")
     assert values.returncode == 1 and values.stderr.count("error: ") == 4, values.stderr
 
@@ -248,6 +252,7 @@ UNDERSTOOD = {
     "a_flag_behind_an_override": ("--config-dir=TMP/own seed=1 --resolve", {"seed": 1}),
     "a_home_folder": ("data=imagefolder data.root=~/x", {"data": {"root": f"{Path.home()}/x"}}),
     "text_that_looks_like_a_number": ("name=1e400", {"name": "1e400"}),
+    "a_new_argument": ("model=timm model.kwargs.x=1", {"model": {"kwargs": {"x": 1}}}),
     "a_key_of_the_grid": (
         "sweep=demo sweep.grid.model.sparsity=[0.3] sweep.grid.train.epochs=1e2,2e2",
         {
@@ -269,8 +274,14 @@ def test_habits_of_hydra_are_understood(name, files):
     done = launch(*text.replace("TMP", str(files)).split(), "--cfg", "job", torch=False)
     assert done.returncode == 0, done.stderr
     tree = yaml.safe_load(done.stdout)
-    for key, value in expected.items():
-        assert (tree[key] | value if isinstance(value, dict) else value) == tree[key]
+    assert holds(tree, expected)
+
+
+def holds(tree, expected):
+    """Whether nested dictionaries have all the values of `expected`."""
+    if isinstance(expected, dict):
+        return all(key in tree and holds(tree[key], value) for key, value in expected.items())
+    return tree == expected
 
 
 @pytest.mark.parametrize(

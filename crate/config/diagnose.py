@@ -21,6 +21,7 @@ from crate.config.errors import UserError, UserErrors, nearest, shorten
 from crate.config.overrides import quote
 from crate.config.own import is_own
 from crate.config.schema import SCHEMAS
+from crate.config.target import not_own
 from crate.config.unknown import absent_key, unknown_key
 from crate.paths import CONF
 
@@ -166,17 +167,18 @@ def _misfit(
         at = "".join(f"{each}." for each in parents[:depth])
         schema = OmegaConf.get_type(node) if OmegaConf.is_config(node) else None
         lacks_part = OmegaConf.is_dict(node) and part not in list(node)  # "???" counts as there
+        group = parents[0] if depth else ""
+        if lacks_part and group in SCHEMAS and is_own(cfg[group]):
+            return  # an argument of the user's own target
         if is_dataclass(schema) and lacks_part:
-            if depth == 1 and at[:-1] in SCHEMAS and is_own(node):
-                return  # an argument, which is checked against the target's signature
             names = [entry.name for entry in fields(schema)]
             if not at:
                 names = list(dict.fromkeys([*(g for g in groups if "/" not in g), *names]))
             yield absent_key(cfg, key, names, at)
             return
-        if schema is dict and lacks_part:
-            if _is_built_in(cfg, at) or (not is_new and parents[0] not in SCHEMAS):
-                yield _new_entry(cfg, override, at)
+        if lacks_part:  # an entry of a dictionary
+            if group in SCHEMAS:
+                yield not_own(group)
             return
         if depth < len(parents):
             node = node._get_node(part)
@@ -186,29 +188,6 @@ def _misfit(
         except OmegaConfBaseException as error:
             kind = _kind(cfg, parents, name)
             yield UserError(f"{key}={value}: {str(error).splitlines()[0]}", kind, f"{key}=VALUE")
-
-
-def _is_built_in(cfg: DictConfig, at: str) -> bool:
-    """Tell whether `at` is the `kwargs.` of a node that is not a user's own."""
-    group, _, rest = at.partition(".")
-    return group in SCHEMAS and rest.startswith("kwargs") and not is_own(cfg[group])
-
-
-def _new_entry(cfg: DictConfig, override: Override, at: str) -> UserError:
-    """Return the error for an entry that a dictionary such as `kwargs` does not have yet."""
-    group = at.partition(".")[0]
-    if _is_built_in(cfg, at):
-        return UserError(
-            f"{group}.kwargs is for a _target_ of your own",
-            f"the keys of {group}; see python launch.py --cfg job",
-            f"{group}.KEY=VALUE",
-        )
-    return UserError(
-        f"{at[:-1]} has no entry {override.key_or_group.removeprefix(at)}",
-        f"{shorten(map(str, OmegaConf.select(cfg, at[:-1]))) or 'no entry so far'}; "
-        "a plus adds one",
-        f"+{override.input_line}",
-    )
 
 
 def _kind(cfg: DictConfig, parents: list[str], name: str) -> str | None:

@@ -99,14 +99,17 @@ def own_target_errors(config: Config) -> list[UserError]:
                 wrong = _refusal(node, config.data)
             errors += wrong
         elif node.kwargs:
-            errors.append(
-                UserError(
-                    f"{entry.name}.kwargs is for a _target_ of your own",
-                    f"the keys of {entry.name}; see python launch.py --cfg job",
-                    f"{entry.name}.KEY=VALUE",
-                )
-            )
+            errors.append(not_own(entry.name))
     return errors
+
+
+def not_own(group: str) -> UserError:
+    """Return the error for `kwargs` of a node that is not a user's own."""
+    return UserError(
+        f"{group}.kwargs is for a _target_ of your own",
+        f"the keys of {group}; see python launch.py --cfg job",
+        f"{group}.KEY=VALUE",
+    )
 
 
 def _clashes(group: str, node: Target) -> list[UserError]:
