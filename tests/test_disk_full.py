@@ -6,7 +6,9 @@ import os
 import subprocess
 
 import pytest
+import torch
 
+from crate.train.checkpoint import write
 from tests.launching import TINY, launch, metrics, run_folder, start, status, wait_for_step
 
 RUN = (*TINY, "train.epochs=12", "train.log_every_steps=1", "train.checkpoint_every_steps=5")
@@ -39,6 +41,14 @@ def fill(disk):
 def wait_until_said(process, text):
     while process.is_running() and text not in process.out.read_text():
         pass
+
+
+def test_a_checkpoint_that_finds_no_room_says_what_the_disk_said(disk):
+    """torch raises a RuntimeError of its own when a record is larger than the file's buffer."""
+    for values in ({"text": "x" * 3_000_000}, {"model": torch.zeros(1_000_000)}):
+        with pytest.raises(OSError, match="No space left on device"):
+            write(disk / "a.pt", values)
+        assert not list(disk.iterdir())
 
 
 def test_a_run_goes_on_over_a_disk_that_is_full_for_a_while(disk, tmp_path):

@@ -36,8 +36,11 @@ class CheckpointError(UserError):
 
 def write(path: Path, values: dict[str, Any]) -> None:
     """Write tensors and plain values as a whole file, private where its configuration is secret."""
-    with whole_file(path, file_mode(values.get("config"))) as file:
-        torch.save(values, file)
+    try:
+        with whole_file(path, file_mode(values.get("config"))) as file:
+            torch.save(values, file)
+    except RuntimeError as error:  # torch's writer, while it closes, hides what the disk said
+        raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def read(path: Path) -> dict[str, Any]:
