@@ -3,7 +3,7 @@
     outputs/sweeps/<name>-<hash of its fixed overrides>/
         manifest.json           the sweep, its launches, its points and their jobs
         points/<signature>.json a frozen point; see crate/sweep/point_file.py
-        jobs/                   what the jobs themselves printed
+        jobs/                   what the jobs printed; <job>.exit: the exit code of its script
     outputs/code/<hash>/        the code that jobs run; see crate/sweep/snapshot.py
 
 The runs themselves lie in outputs/runs, and belong to no sweep. A manifest that is missing or
