@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from crate.config.check import CHECKOUT
 from crate.provenance import cpu_name
+from crate.sweep.__main__ import main
 from crate.sweep.folder import SweepFolder
 from crate.sweep.manifest import Manifest
 from tests.launching import TINY, launch, status
@@ -82,6 +82,53 @@ def test_results_are_means_over_seeds_with_their_standard_error(tmp_path):
     assert "best chosen on the evaluation split" in done.stdout and "CRATE-B" in done.stdout
     csv = ask(tmp_path, "results", "lambda", "--csv").stdout.splitlines()
     assert csv[0].startswith("model.sparsity,metric,n,runs,last") and len(csv) == 4
+
+
+def test_results_and_commands_take_filters_in_any_order(tmp_path, capsys):
+    made(tmp_path)
+    elsewhere = ["--outputs", str(tmp_path)]
+    for words in (
+        ["results", "lambda", "sparsity=.10", "--json", *elsewhere],
+        ["results", "--json", *elsewhere, "lambda", "model.sparsity=0.1"],
+        [*elsewhere, "results", "--json", "lambda", "sparsity=0.1"],
+    ):
+        assert main(words) == 0, capsys.readouterr()
+        (row,) = json.loads(capsys.readouterr().out)
+        assert row["model.sparsity"] == 0.1 and row["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        (["statsu", "lambda"], ["no command statsu; did you mean status?"]),
+        (["lambda", "status"], ["type:    python -m crate.sweep status lambda"]),
+        (["status", "lambda", "--wach"], ["does not take --wach", "allowed: --watch"]),
+        (["results", "lambda", "sparsty=0.1"], ["does not vary sparsty", "allowed: sparsity"]),
+        (["results", "lambda", "sparsity=0.4"], ["allowed: sparsity=0.5, 0.1", "sparsity=0.5"]),
+        (["path", "lambda", "sparsity=0.1", "seed=0", "seed=1"], ["no run of the sweep is"]),
+        (["status"], ["status of which sweep?"]),
+        ([], ["which command?", "list, status"]),
+    ],
+)
+def test_unknown_words_are_answered_with_the_nearest(words, messages, tmp_path, capsys):
+    made(tmp_path)
+    assert main([*words, "--outputs", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert all(message in said for message in messages) and "Traceback" not in said, said
+
+
+def test_tables_survive_markup_and_fit_80_columns(tmp_path):
+    sweep = made(tmp_path, fixed=("model=vit_tiny", "data.root=/a/long/path/to/some/images"))
+    question = "What does [/red] do [bold]here, in a question of many words, at 80 columns?"
+    sweep.write_manifest(replace(sweep.manifest, question=question, baseline={}))
+    for words in (["list"], ["status", "lambda"], ["results", "lambda"]):
+        done = ask(tmp_path, *words, COLUMNS="80")
+        assert not done.stderr and "Traceback" not in done.stdout, done
+        lines = [line.rstrip() for line in done.stdout.splitlines()]
+        assert max(len(line) for line in lines if "/runs/" not in line) <= 80, done.stdout
+        assert words != ["list"] or "[/red]" in done.stdout
+        for value in ("0.02", "0.1", "0.5") if words != ["list"] else ():
+            assert value in done.stdout
 
 
 def test_an_ambiguous_name_lists_the_candidates(tmp_path):
@@ -173,12 +220,15 @@ def test_retry_takes_the_frozen_configuration_and_new_code_where_asked(odd, tmp_
 
 
 def test_the_runs_of_a_sweep_on_wandb_are_told_apart_and_name_no_machine(tmp_path):
-    offline = {"WANDB_API_KEY": "", "NETRC": "/nonexistent"}
+    # wandb takes the name of the machine from WANDB_HOST, where that is set.
+    offline = {"WANDB_API_KEY": "", "NETRC": "/nonexistent", "WANDB_HOST": "machine-of-mine"}
     words = (*ONE, "sweep=sparsity", "seed=7", "model.sparsity=0.1,0.5", "tracker=wandb")
     done = launch(*words, "tracker.tags=[mine]", f"outputs={tmp_path}", **offline)
     assert done.returncode == 0, done.stderr
     name = only_sweep(tmp_path)
     assert f"python -m crate.sweep sync {name}" in done.stdout
+    assert "best run: sparsity=" in done.stdout and f"results {name}" in done.stdout
+    assert "crate.sweep retry" not in done.stdout
     with Server() as server:
         done = ask(tmp_path, "sync", "sparsity", **server.environment)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -203,7 +253,7 @@ def test_the_runs_of_a_sweep_on_wandb_are_told_apart_and_name_no_machine(tmp_pat
         assert summaries[run.name.rpartition("-")[2]]["best/val/top1"] == best
         (file,) = run.glob("wandb/offline-run-*/*.wandb")
         sent += file.read_bytes()
-    for machine in (socket.gethostname(), str(tmp_path), str(CHECKOUT), cpu_name(), "launch.py -m"):
+    for machine in ("machine-of-mine", str(tmp_path), str(CHECKOUT), cpu_name(), "launch.py -m"):
         assert machine.encode() not in sent, machine
     again = launch(*words, "tracker.tags=[mine]", f"outputs={tmp_path}", **offline)
     assert "2 done" in again.stdout and "crate.sweep sync" not in again.stdout  # all is uploaded
