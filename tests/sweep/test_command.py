@@ -199,7 +199,7 @@ def test_clean_removes_a_sweep_but_no_run_of_another(tmp_path):
 def test_retry_takes_the_frozen_configuration_and_new_code_where_asked(odd, tmp_path):
     outputs = tmp_path / "out"
     done = launch("-m", *odd, "model.kwargs.mode=error,fine", f"outputs={outputs}")
-    assert done.returncode == 1
+    assert done.returncode == 1 and "# 1 to run again" in done.stdout, done
     (tmp_path / "mine" / "model" / "odd.yaml").write_text("_target_: nothing.At\n")
     (tmp_path / "mended").touch()
     sweep = SweepFolder(outputs / "sweeps" / only_sweep(outputs))

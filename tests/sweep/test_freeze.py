@@ -10,7 +10,9 @@ from omegaconf import OmegaConf, open_dict
 
 from crate.config.commandline import CONF
 from crate.config.errors import UserError
+from crate.config.label import label
 from crate.config.schema import Sweep
+from crate.run import prepare
 from crate.sweep.files import read, register, sweep_files
 from crate.sweep.freeze import Composer, fixed_overrides, freeze
 from crate.sweep.points import points
@@ -105,3 +107,17 @@ def test_published_rows_name_points_of_their_sweep():
     for name, file in sweep_files([]).items():
         sweep = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Sweep), read(file)))
         assert bool(sweep.published) == bool(sweep.source), name
+
+
+def test_a_label_names_swept_values_first_and_cuts_none(composed):
+    typed = ["model.embed_dim=96", "model.sparsity=0.123456", "data.workers=4", "seed=7"]
+    config = prepare(composed(*typed))
+    choices = {"model": "crate_nano", "data": "digits", "optimizer": "adamw"}
+    assert label(config, choices, typed) == ("crate_nano-embed_dim96-sparsity0.123456-seed7-digits")
+    swept = ["seed", "model.sparsity"]
+    assert label(config, choices, typed, swept).startswith("crate_nano-seed7-sparsity0.123456-")
+    long = [f"init_from=/place/{'x' * 70}.pt", *typed]
+    words = label(config, choices, long, ["init_from", *swept])
+    assert words == "crate_nano-seed7-sparsity0.123456-embed_dim96-digits"
+    group = label(config, choices, ["optimizer=lion", "init_from=/a/best.pt"], ["init_from"])
+    assert group == "crate_nano-init_from_best.pt-lion-digits"

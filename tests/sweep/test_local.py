@@ -47,6 +47,8 @@ def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(odd, tmp_path):
     pool.send_signal(signal.SIGINT)
     done = pool.finish(60)
     assert done.returncode == 130 and "the same command goes on" in done.stdout, done
+    assert "2 saved" in done.stdout and "1 not begun" in done.stdout
+    assert "seed=" not in done.stdout  # one line for all runs
     assert set(states(outputs, "seed").values()) == {"stopped"}
     assert sum(bool(list(run.glob("checkpoints/step-*.pt"))) for run in runs(outputs)) == 2
     assert "Traceback" not in done.stdout + done.stderr
