@@ -32,7 +32,7 @@ from crate.records import read_json
 from crate.runfolder import RunFolder, find, require_writable
 from crate.secrets import leaking_names, redact
 from crate.tracking import Jsonl, Tracker, Trackers
-from crate.train.distributed import Ranks
+from crate.train.distributed import Ranks, SaidByFirst
 from crate.train.preempt import Signals
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -117,7 +117,10 @@ def _require_readable(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> No
 
 
 def require_startable(config: Config, ranks: Ranks) -> None:
-    """Raise UserError for what these processes cannot train; torch is not imported to find out."""
+    """Raise UserError for what these processes cannot train; torch is not imported to find out.
+
+    One process of each machine says it for all of them.
+    """
     errors = device_errors(config.device, ranks.size, ranks.local_size)
     if config.ranks not in (None, ranks.size):
         errors.append(
@@ -135,6 +138,8 @@ def require_startable(config: Config, ranks: Ranks) -> None:
                 f"train.batch_size={ranks.size}",
             )
         )
+    if errors and ranks.local_rank > 0:
+        raise SaidByFirst(str(errors[0]))
     raise_all(errors)
 
 
