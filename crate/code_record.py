@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from crate import syntax
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 
 PACKAGE = CHECKOUT / "crate"
 ENTRY = "crate.run"  # what trains; how a run was launched changes no result

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 from crate.secrets import redact
 
 PACKAGES = ("torch", "torchvision", "timm", "lion-pytorch", "numpy", "scikit-learn", "hydra-core")

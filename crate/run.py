@@ -24,15 +24,14 @@ from crate.config.label import Choices, label
 from crate.config.schema import Config
 from crate.config.signature import signature
 from crate.data import facts
-from crate.machine import device_errors
 from crate.ownership import Ownership
-from crate.paths import absolute
+from crate.preflight import require_readable, require_startable
 from crate.progress import logger, say_in_file, say_on_console
 from crate.records import read_json
 from crate.runfolder import RunFolder, find, require_writable
 from crate.secrets import leaking_names, redact
 from crate.tracking import Jsonl, Tracker, Trackers
-from crate.train.distributed import Ranks, SaidByFirst
+from crate.train.distributed import Ranks
 from crate.train.preempt import Signals
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -54,7 +53,7 @@ def run(
     ranks = Ranks.detect()
     say_on_console(ranks.is_first)
     if cfg.task != "train":
-        _require_readable(cfg, overrides, ranks)
+        require_readable(cfg, overrides, ranks)
     if cfg.task == "evaluate":
         from crate.evaluate_checkpoint import evaluate_checkpoint
 
@@ -103,44 +102,6 @@ def prepare(cfg: DictConfig) -> Config:
     config = check.typed(cfg, facts.complete(cfg) + leaking_names(cfg))
     raise_all(facts.split_errors(config.data))
     return config
-
-
-def _require_readable(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> None:
-    """Raise UserError for what was typed beside a checkpoint, before torch reads that."""
-    errors = check.typed_rule_errors(cfg, overrides)
-    keys = {text.lstrip("+").partition("=")[0] for text in overrides}
-    if "device" in keys and not errors and cfg.task == "evaluate":
-        errors += device_errors(cfg.device, ranks.size, ranks.local_size)
-    raise_all(errors)
-    if cfg.export_to:
-        require_writable(str(absolute(cfg.export_to)), "export_to")
-
-
-def require_startable(config: Config, ranks: Ranks) -> None:
-    """Raise UserError for what these processes cannot train; torch is not imported to find out.
-
-    One process of each machine says it for all of them.
-    """
-    errors = device_errors(config.device, ranks.size, ranks.local_size)
-    if config.ranks not in (None, ranks.size):
-        errors.append(
-            UserError(
-                f"ranks={config.ranks}, and {ranks.size} process(es) were started",
-                "as many processes as ranks",
-                f"torchrun --nproc_per_node={config.ranks} launch.py ... on one machine",
-            )
-        )
-    if config.train.batch_size < ranks.size:
-        errors.append(
-            UserError(
-                f"train.batch_size={config.train.batch_size} is less than the {ranks.size} ranks",
-                "an image or more for each",
-                f"train.batch_size={ranks.size}",
-            )
-        )
-    if errors and ranks.local_rank > 0:
-        raise SaidByFirst(str(errors[0]))
-    raise_all(errors)
 
 
 def signature_of(config: Config) -> str:

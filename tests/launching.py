@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 
 # A model that makes a step in milliseconds, and 23 steps an epoch.
 TINY = (

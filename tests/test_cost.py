@@ -13,13 +13,13 @@ import torch
 from timm.layers import set_fused_attn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crate.config.check import CHECKOUT
 from crate.config.schema import Data, Model, pair
 from crate.config.target import call
 from crate.cost import Cost, cost
 from crate.data import facts
 from crate.data.loader import load_splits
 from crate.model.mssa import MSSA
+from crate.paths import CHECKOUT
 from crate.run import prepare
 from crate.runfolder import RunFolder
 from crate.tracking import Tracker

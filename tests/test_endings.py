@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from crate.config.check import CHECKOUT, typed
+from crate.config.check import typed
 from crate.data import facts
 from crate.ownership import owner_of
+from crate.paths import CHECKOUT
 from crate.run import Run
 from crate.runfolder import RunFolder
 from crate.sweep import hold_signals
@@ -149,3 +150,19 @@ def test_a_jobs_script_notes_its_exit_code_under_the_jobs_name(tmp_path, script,
         env = {key: each for key, each in os.environ.items() if not key.startswith("SLURM_")}
         subprocess.run(["bash", "-c", text], env=env | ids, stderr=subprocess.DEVNULL)
         assert (jobs / f"{name}.exit").read_text().strip() == exit_code
+
+
+def test_a_cancel_and_the_interrupt_it_sends_are_one_request():
+    script = """
+import os, signal
+from crate.train.preempt import Signals
+
+with Signals() as signals:
+    signals.cancel()  # as the heartbeat does, which may see the mark before the signal comes
+    os.kill(os.getpid(), signal.SIGINT)
+    print(signals.exit_code, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("still here")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("130\n", 130), done.stderr

@@ -12,7 +12,9 @@ from crate.config.errors import UserError
 from crate.config.help import answer
 from crate.config.reference import keys
 from crate.config.schema import SCHEMAS, Config
-from crate.sweep.options import KINDS
+from crate.sweep.options import KINDS, Sweeper
+
+HYDRA = {"hydra.launcher": KINDS, "hydra.sweeper": (Sweeper,)}
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,7 @@ def paths_of(node, at=""):
 
 def every_key():
     named = set(paths_of(Config())) - {"sweep"}
-    for group, kinds in (SCHEMAS | {"hydra.launcher": KINDS}).items():
+    for group, kinds in (SCHEMAS | HYDRA).items():
         for kind in kinds:
             named |= set(paths_of(kind(), f"{group}."))
     return named

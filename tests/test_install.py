@@ -17,10 +17,10 @@ import torch
 from packaging.requirements import Requirement
 from PIL import Image
 
-from crate.config.check import CHECKOUT
 from crate.config.schema import dump
 from crate.data import transforms
 from crate.export_checkpoint import export_checkpoint
+from crate.paths import CHECKOUT
 from crate.run import prepare
 from crate.train import checkpoint
 from crate.train.setup import build_model

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 from tests.launching import launch, metrics, run_folder, status
 
 FADING = '''

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.ownership import STALE_S, Busy, Ownership, held, require_dead
+from crate.paths import CHECKOUT
 from tests.launching import TINY, run_folder, start, status, wait_for_step
 
 

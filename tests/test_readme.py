@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from crate.config.check import CHECKOUT
 from crate.config.commandline import CONF
+from crate.paths import CHECKOUT
 from crate.records import read_json
 from tests.launching import TINY, launch, run_folder
 from tests.sweep.asking import ask

@@ -9,9 +9,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from crate import secrets
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.config.schema import Sweep
+from crate.paths import CHECKOUT
 from crate.records import read_json
 from crate.runfolder import RunFolder
 from crate.secrets import file_mode, leaking_names, leaks, redact

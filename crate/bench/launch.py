@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
+from crate.paths import CHECKOUT
 
 HELP = "seconds to --help, to a composed configuration and to the first step"
 ANSWERS = {

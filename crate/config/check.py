@@ -17,7 +17,6 @@ from crate.config.own import is_own, own_arguments
 from crate.config.schema import ON_OFF, Config
 from crate.config.target import own_target_errors
 from crate.config.unknown import absent_key
-from crate.paths import CHECKOUT as CHECKOUT
 from crate.paths import absolute
 
 

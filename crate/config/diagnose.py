@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
@@ -20,6 +20,7 @@ from crate.config.config_dir import config_dirs, options_by_group
 from crate.config.errors import UserError, UserErrors, nearest, shorten
 from crate.config.overrides import quote
 from crate.config.own import is_own
+from crate.config.reference import allowed_in_words, kind_in_words
 from crate.config.schema import SCHEMAS
 from crate.config.target import not_own
 from crate.config.unknown import absent_key, unknown_key
@@ -187,7 +188,9 @@ def _misfit(
             OmegaConf.update(cfg.copy(), key, value, force_add=is_new)
         except OmegaConfBaseException as error:
             kind = _kind(cfg, parents, name)
-            yield UserError(f"{key}={value}: {str(error).splitlines()[0]}", kind, f"{key}=VALUE")
+            reason = "null is not a value" if value is None else str(error).splitlines()[0]
+            given = "null" if value is None else value
+            yield UserError(f"{key}={given}: {reason}", kind, f"{key}=VALUE")
 
 
 def _kind(cfg: DictConfig, parents: list[str], name: str) -> str | None:
@@ -198,12 +201,11 @@ def _kind(cfg: DictConfig, parents: list[str], name: str) -> str | None:
     kind = get_type_hints(schema)[name]
     if is_dataclass(kind):
         return "its keys, " + shorten((f"{name}.{entry.name}" for entry in fields(kind)), 6)
-    inner = [part for part in get_args(kind) if part is not type(None)] or [kind]
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    word = words.get(inner[0], "another value")
-    if get_origin(kind) is list:
-        return "a list of numbers"
-    return f"{word}, or null" if type(None) in get_args(kind) else word
+    rules = schema.__dataclass_fields__[name].metadata
+    if rules.get("choices"):
+        return allowed_in_words(rules)
+    words = kind_in_words(kind, rules)
+    return f"a {words}" if words.startswith(("whole", "number", "list", "path")) else words
 
 
 def _from_hydra(error: Exception) -> UserError:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from crate.config.groups import groups, options, summary, tables
-from crate.config.reference import Key, declared
+from crate.config.reference import SWEEPER, Key, declared, sweeper
 from crate.config.schema import Config, Sweep, Train
 from crate.paths import CHECKOUT, CONF
 
@@ -35,6 +35,7 @@ def document() -> str:
     lines += ["## train\n", *_table(declared(Train, "train."))]
     for group in groups():
         lines += _group(group)
+    lines += ["## hydra.sweeper\n", *_table(declared(sweeper(), SWEEPER))]
     return "\n".join(lines).rstrip() + "\n"
 
 

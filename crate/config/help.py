@@ -69,7 +69,7 @@ def _topic(topic: str, folders: list[Path]) -> Iterable[str]:
 
 def _key(name: str, declarations: list[Key], folders: list[Path]) -> Iterator[str]:
     """Yield the lines on a key; what its declarations have in common is said once."""
-    group = LAUNCHER if name.startswith("hydra.") else name.partition(".")[0]
+    group = "/".join(name.split(".")[:2]) if name.startswith("hydra.") else name.partition(".")[0]
     used = {each: _options_with(each.node, group, folders) for each in declarations}
     yield from _wrap(f"{name}: {declarations[0].help}", 0)
     for title, attribute in (("type", "kind"), ("allowed", "allowed"), ("default", "default")):

@@ -15,6 +15,7 @@ from crate.config import schema
 from crate.config.schema import Config, Target
 
 LAUNCHER = "hydra/launcher"
+SWEEPER = "hydra.sweeper."
 _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 _PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
@@ -53,6 +54,14 @@ def nodes() -> dict[str, tuple[type, ...]]:
     return found
 
 
+def sweeper() -> type:
+    """Return the class of the sweeper's options, as its plugin registers them with Hydra."""
+    from hydra.core.config_store import ConfigStore
+
+    nodes()
+    return OmegaConf.get_type(ConfigStore.instance().repo["hydra"]["sweeper"]["crate.yaml"].node)
+
+
 @cache
 def keys() -> dict[str, list[Key]]:
     """Return every key of the tree by its dotted name, with each of its declarations."""
@@ -61,6 +70,7 @@ def keys() -> dict[str, list[Key]]:
     for group, kinds in nodes().items():
         for kind in kinds:
             everything += declared(kind, f"{group.replace('/', '.')}.")
+    everything += declared(sweeper(), SWEEPER)
     for key in everything:
         found.setdefault(key.name, []).append(key)
     return found

@@ -24,7 +24,7 @@ WARMUP_SHARE = 0.1  # of the epochs, where the suggested warm-up is longer than 
 FEWEST_STEPS = 4  # an epoch: with fewer, a suggested batch is too large for the data set
 ENOUGH_STEPS = 8  # an epoch, which a smaller batch has to give
 SMALLEST_BATCH = 8
-
+ENOUGH_UPDATES = 1000  # in all, where even the smallest batch gives few an epoch
 
 CountImages = Callable[[int], int | None]
 
@@ -37,7 +37,7 @@ def fit(cfg: DictConfig, count_images: CountImages) -> None:
     """
     fits = {"patch_size": _fit_patch_size}
     if cfg.task == "train":
-        fits |= {"warmup_epochs": _fit_warmup, "batch_size": _fit_batch_size}
+        fits |= {"batch_size": _fit_batch_size, "epochs": _fit_epochs, "warmup_epochs": _fit_warmup}
     for name, rule in fits.items():
         try:
             keys = list(_users(OmegaConf.to_container(cfg), f"${{data.suggested.{name}}}"))
@@ -97,6 +97,22 @@ def _fit_batch_size(
         batch //= 2
     reason = f"gives {steps} step{'s' * (steps > 1)} an epoch of {num_images} images"
     return None if batch == suggested else (batch, reason)
+
+
+def _fit_epochs(
+    cfg: DictConfig, suggested: int, count_images: CountImages
+) -> tuple[int, str] | None:
+    """Return more epochs where even the smallest suggested batch gives few steps an epoch."""
+    batch = cfg.train.batch_size
+    tree = OmegaConf.to_container(cfg)
+    if batch > SMALLEST_BATCH or not list(_users(tree, "${data.suggested.batch_size}")):
+        return None
+    num_images = count_images(ENOUGH_STEPS * SMALLEST_BATCH)
+    if not num_images or (steps := math.ceil(num_images / batch)) >= ENOUGH_STEPS:
+        return None
+    epochs = math.ceil(ENOUGH_UPDATES / steps)
+    reason = f"gives {steps * suggested} steps with {num_images} images"
+    return (epochs, reason) if epochs > suggested else None
 
 
 @cache

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError, nearest, shorten
+from crate.paths import CHECKOUT
 from crate.sweep.folder import find_sweep
 
 PROGRAM = "python -m crate.sweep"

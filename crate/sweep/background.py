@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
+from crate.paths import CHECKOUT
 from crate.progress import say_on_console
 from crate.records import read_json
 from crate.sweep import local

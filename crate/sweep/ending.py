@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 from crate.progress import console
 from crate.sweep.folder import SweepFolder
 from crate.sweep.results import draw_results

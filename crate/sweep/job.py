@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from crate import provenance, records
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
 from crate.config.schema import dump, restore
 from crate.ownership import Busy, owner_of
+from crate.paths import CHECKOUT
 from crate.progress import say_on_console
 from crate.records import read_json
 from crate.runfolder import RunFolder, find

@@ -21,6 +21,7 @@ from crate.runfolder import RunFolder, require_writable, runs_by_signature
 from crate.secrets import leaks, redact
 from crate.status import Status
 from crate.sweep import background, local, slurm, snapshot
+from crate.sweep.announce import in_words, say_ignored, warn_of_best
 from crate.sweep.ending import say_commands, say_end
 from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.freeze import Point, freeze
@@ -29,7 +30,7 @@ from crate.sweep.job import write_point
 from crate.sweep.manifest import LaunchEntry, Manifest
 from crate.sweep.modules import Modules
 from crate.sweep.naming import identity_of_fixed, sweep_name
-from crate.sweep.options import Launcher, Local, Slurm, ignored
+from crate.sweep.options import Launcher, Local, Slurm
 from crate.sweep.plan import check_budget, estimates, say_plan
 from crate.sweep.state import RunState, look
 from crate.sweep.wait import wait
@@ -77,7 +78,7 @@ def launch(
     typed = {f"hydra.launcher.{key}": value for key, value in asdict(options).items()}
     del typed["hydra.launcher._target_"]
     raise_all(rule_errors(options, "hydra.launcher.") + leaks(typed))
-    _say_ignored(options, master)
+    say_ignored(options, list(master.hydra.overrides.hydra))
     _require_own_sweeper(master)
     if isinstance(options, Slurm) and not options.plan:
         slurm.require_slurm()
@@ -114,7 +115,8 @@ def launch(
         todo = _freeze_code(launched, manifest)
         heartbeat = local.Heartbeat.new(sweep)
         arrays = hand_over(sweep, manifest, todo, options, heartbeat)
-    _say_counts(launched, arrays)
+    logger.info("%s: %s", sweep.path.name, in_words(**counts, arrays=arrays))
+    warn_of_best([states[key].path for key in done])
     waits = _waits(options, master)
     swept = {key: point.swept for key, point in points.items() if waits or key in todo}
     if isinstance(options, Local) and (waits or todo):
@@ -130,12 +132,6 @@ def launch(
         say_end(sweep, points)
     ended = _look(points, outputs)
     return [_result(each, ended[each.signature], waited=True) for each in frozen]
-
-
-def _say_ignored(options: Launcher, master: DictConfig) -> None:
-    if names := ignored(options, list(master.hydra.overrides.hydra)):
-        kind = type(options).__name__.lower()
-        logger.warning("hydra/launcher=%s ignores %s", kind, ", ".join(names))
 
 
 def _require_own_sweeper(master: DictConfig) -> None:
@@ -226,13 +222,6 @@ def _write_points(launched: Launch, manifest: Manifest) -> None:
         if isinstance(point.config.tracker, Wandb):
             point.config.tracker.group = point.config.tracker.group or sweep.path.name
         write_point(sweep, manifest, point, modules)
-
-
-def _say_counts(launched: Launch, arrays: list[str]) -> None:
-    done, joined, todo = launched.pick("finished"), launched.joined, launched.todo
-    where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
-    counts = (launched.sweep.path.name, len(done), len(joined), len(todo), where)
-    logger.info("%s: %d done, %d at work already, %d to run%s", *counts)
 
 
 def _waits(options: Launcher, master: DictConfig) -> bool:

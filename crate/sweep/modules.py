@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from crate import code_record
-from crate.config.check import CHECKOUT
 from crate.config.config_dir import config_dirs
 from crate.config.errors import shorten
 from crate.config.schema import Config, Target
+from crate.paths import CHECKOUT
 
 logger = logging.getLogger("crate")
 

@@ -27,8 +27,8 @@ from shlex import quote
 from typing import NamedTuple
 
 from crate import provenance
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError, shorten
+from crate.paths import CHECKOUT
 from crate.secrets import redact
 from crate.sweep.code_files import code_files, real
 

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import Any
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 from crate.runfolder import RunFolder
 from crate.secrets import redact
 from crate.tracking.base import Tracker

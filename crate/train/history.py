@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from crate.records import whole_file
+from crate.records import free_name, whole_file
 from crate.tracking.jsonl import as_line
 
 logger = logging.getLogger("crate")
@@ -60,7 +60,7 @@ class History:
                 "%s: the rows of steps %d to %d are lost", self.file, reached + 1, last_row_at
             )
             lines.append(json.dumps({"step": last_row_at, "lost_rows": None}))
-        self._write(lines)
+        self._write(lines, step)
         self.lines = lines.copy()
         self._trim()
 
@@ -68,7 +68,7 @@ class History:
         """Make the file hold the rows up to `step`, and warn of those that it lacked."""
         lines = self._lines_of_file(step)
         if lines[self.num_before :] == self.lines and len(lines) >= self.num_before:
-            return self._write(lines)
+            return self._write(lines, step)
         first = _step(self.lines[0]) if self.lines else step + 1
         before = list(takewhile(lambda line: _step(line) < first, lines))[: self.num_before]
         logger.warning(
@@ -81,7 +81,7 @@ class History:
             logger.warning("%s: %d rows before step %d are lost", self.file, num_lost, first)
             before.append(json.dumps({"step": first, "lost_rows": num_lost}))
         self.num_before = len(before)
-        self._write([*before, *self.lines])
+        self._write([*before, *self.lines], step)
 
     def _trim(self) -> None:
         excess = max(0, len(self.lines) - LIMIT)
@@ -96,11 +96,25 @@ class History:
             return []
         return [line for line in lines if -1 < _step(line) <= step]
 
-    def _write(self, lines: list[str]) -> None:
+    def _write(self, lines: list[str], step: int) -> None:
+        """Make `lines` the file's content; a file with others, up to `step`, is kept beside it."""
         content = "".join(f"{line}\n" for line in lines).encode()
-        if not self.file.exists() or self.file.read_bytes() != content:
-            with whole_file(self.file) as file:
-                file.write(content)
+        old = self.file.read_bytes() if self.file.exists() else None
+        if old == content:
+            return
+        if old is not None and _holds_others(old, lines, step):
+            kept = free_name(self.file)
+            self.file.rename(kept)
+            logger.warning("%s holds other lines than this run wrote; kept as %s", self.file, kept)
+        with whole_file(self.file) as file:
+            file.write(content)
+
+
+def _holds_others(content: bytes, lines: list[str], step: int) -> bool:
+    """Tell whether a file holds lines beside `lines`, except later rows and a torn last line."""
+    *whole, _ = content.decode(errors="replace").split("\n")
+    known = set(lines)
+    return any(line not in known and _step(line) <= step for line in whole)
 
 
 def _step(line: str) -> int:

@@ -48,6 +48,7 @@ class Signals:
         self.save = self.lost = self.is_finishing = self.is_finished = False
         self.sigterm_at: float | None = None
         self._interrupted_at: float | None = None
+        self._awaits_interrupt = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -69,8 +70,9 @@ class Signals:
         self.lost = True
 
     def cancel(self) -> None:
-        """Asks for a stop as Ctrl-C does."""
-        self.exit_code = self.exit_code or _EXIT[signal.SIGINT]
+        """Ask for a stop as Ctrl-C does; the SIGINT that `cancel` sends as well is part of it."""
+        if self.exit_code is None:
+            self.exit_code, self._awaits_interrupt = _EXIT[signal.SIGINT], True
 
     @property
     def wants_stop(self) -> bool:
@@ -111,8 +113,9 @@ class Signals:
         self.exit_code = _EXIT[signal.Signals(number)]
 
     def _interrupt(self) -> None:
-        """Says what Ctrl-C does; the second one leaves at once."""
+        """Say what Ctrl-C does; the second one leaves at once."""
         asked_before = self.exit_code is not None and not self.is_finishing
+        asked_before, self._awaits_interrupt = asked_before and not self._awaits_interrupt, False
         if self._interrupted_at is None and not asked_before:
             doing = "finishing" if self.is_finishing else "saving after this step"
             os.write(2, f"\n{doing}; Ctrl-C again leaves at once\n".encode())

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from crate.bench.interleaved import rates, summary
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 
 
 def test_ways_take_turns_and_are_compared_round_by_round(monkeypatch):

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from crate.bench.scaling import _exponent
 from crate.bench.textbook import textbook, training_step
-from crate.config.check import CHECKOUT
 from crate.model import CRATE
+from crate.paths import CHECKOUT
 
 
 def bench(*words: str) -> dict:

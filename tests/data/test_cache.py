@@ -105,7 +105,7 @@ def test_a_cache_asked_for_data_without_files_is_refused(composed):
 
 
 def test_what_is_typed_becomes_a_folder_and_a_size(composed, photographs):
-    from crate.config.check import CHECKOUT
+    from crate.paths import CHECKOUT
     from crate.run import prepare, signature_of
 
     def ask(*overrides):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 from tests.launching import metrics
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 from crate.provenance import cpu_name
 from crate.sweep.__main__ import main
 from crate.sweep.folder import SweepFolder

@@ -9,7 +9,7 @@ from dataclasses import fields
 
 import pytest
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 from crate.records import read_json
 from crate.sweep.options import Local, Slurm, ignored
 from crate.sweep.slot import environments

@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from crate.config.check import CHECKOUT
 from crate.config.commandline import CONF
 from crate.config.errors import UserError
 from crate.config.schema import Sweep
+from crate.paths import CHECKOUT
 from crate.run import prepare
 from crate.sweep.count import num_values
 from crate.sweep.files import read, register, sweep_files

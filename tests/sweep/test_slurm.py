@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crate.config.check import CHECKOUT
+from crate.paths import CHECKOUT
 from crate.records import read_json
 from tests.launching import TINY, launch, launch_ranks, metrics, start, status
 from tests.sweep.asking import ask, by_seed, only_sweep, runs, states, wait_until

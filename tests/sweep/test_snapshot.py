@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from crate import code_record, provenance, secrets
-from crate.config.check import CHECKOUT
 from crate.config.errors import UserError
+from crate.paths import CHECKOUT
 from crate.sweep import snapshot
 from crate.sweep.snapshot import require_intact, take
 

@@ -10,8 +10,9 @@ import sys
 import pytest
 import torch
 
-from crate.config.check import CHECKOUT, typed
+from crate.config.check import typed
 from crate.config.errors import UserError
+from crate.paths import CHECKOUT
 from crate.train.compile import decide
 from crate.train.setup import build
 from crate.train.step import backward

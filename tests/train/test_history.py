@@ -59,6 +59,11 @@ def test_a_damaged_file_is_rebuilt_from_the_checkpoint_aloud(written, caplog):
         caplog.clear()
         assert resumed(history, 10) == rows, name
         assert "rebuilt 20 rows up to step 10" in caplog.text, name
+    kept = sorted(history.file.parent.glob("metrics.jsonl.damaged-*"))
+    contents = [damages(text)[name] for name in ("a changed value", "not UTF-8", "no rows")]
+    assert [path.read_bytes() for path in kept] == [
+        content if isinstance(content, bytes) else content.encode() for content in contents
+    ]
 
 
 def test_rows_beyond_the_checkpoint_are_dropped_without_a_word(written, caplog):
