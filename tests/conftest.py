@@ -10,9 +10,11 @@ from pathlib import Path
 # Two test processes share two cores; this has to be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A suite started in the background inherits an ignored Ctrl-C, and so would what it starts.
+# A suite in the background, or under nohup, inherits ignored signals; what it starts must not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import pytest
 from hydra import compose, initialize_config_dir

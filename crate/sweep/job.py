@@ -114,6 +114,7 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from crate.preflight import require_startable
     from crate.run import train
 
     file, point = sweep.point_file(signature), sweep.point(signature)
@@ -125,6 +126,7 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
     if Path(point.folder).is_dir():  # where its launch was, for paths in kwargs of its own
         os.chdir(point.folder)
     require_as_launched(read_json(file), config, file)
+    require_startable(config, ranks)
     names = (point.signature, point.label, point.overrides)
     return train(config, *names, ranks, ends_process=ends_process)
 

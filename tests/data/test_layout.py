@@ -59,7 +59,7 @@ def test_a_folder_of_ones_own_may_have_kaggles_layout_and_is_known_by_all_its_pa
     assert config.data.num_classes == 100
     before = facts.identity(config.data)
     assert before["train"][0] == before["val"][0] == 100
-    facts._count.cache_clear()
+    facts._walk.cache_clear()
     extra = tmp_path / "own" / "train.X3"
     (next(extra.iterdir()) / "another.jpg").write_bytes(b"1234")
     after = facts.identity(config.data)

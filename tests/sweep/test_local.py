@@ -29,7 +29,7 @@ def test_a_worker_trains_as_a_fresh_process_does(tmp_path):
     words = (*ONE, "data.workers=1", "augment=flip_crop", "train.log_every_steps=1")
     done = launch("-m", *words, "seed=0,1", f"outputs={pool}", "hydra.launcher.slots=1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("finished") == 2
+    assert done.stdout.count("/2  finished  seed=") == 2
     for seed in (0, 1):
         assert launch(*words, f"seed={seed}", f"outputs={single}").returncode == 0
     assert by_seed(pool) == by_seed(single)

@@ -10,9 +10,9 @@ from crate.config.errors import UserError
 from crate.data.batches import Batches, batch_length, share
 from crate.data.loader import IDLE, eval_batches, train_batches
 from crate.data.mixing import mixing
+from crate.preflight import require_startable
 from crate.train.device import resolve_device
 from crate.train.distributed import Ranks
-from crate.train.setup import build
 from tests.launching import TINY
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -112,8 +112,8 @@ def test_mixing_pairs_the_global_batch_whatever_the_ranks(composed, kind, length
 def test_a_wrong_number_of_ranks_is_refused(composed):
     pair = Ranks(0, 2, 0, 2)
     with pytest.raises(UserError, match="ranks=4, and 2 process.*\n.*\n.*nproc_per_node=4"):
-        build(typed(composed(*TINY, "ranks=4")), {}, pair)
+        require_startable(typed(composed(*TINY, "ranks=4")), pair)
     with pytest.raises(UserError, match="train.batch_size=1 is less than the 2 ranks"):
-        build(typed(composed(*TINY, "train.batch_size=1")), {}, pair)
+        require_startable(typed(composed(*TINY, "train.batch_size=1")), pair)
     with pytest.raises(UserError, match="device=mps is for one rank, not 2"):
         resolve_device("mps", pair)
