@@ -29,7 +29,8 @@ class Measured:
     @property
     def where(self) -> str:
         """Return how many runs these are and on what."""
-        return f"{len(self.seconds)} on {', '.join(sorted(self.hardware))}"
+        number = len(self.seconds)
+        return f"{number} run{'s' * (number > 1)} on {', '.join(sorted(self.hardware))}"
 
 
 @dataclass(frozen=True)

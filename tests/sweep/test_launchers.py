@@ -100,9 +100,9 @@ def test_a_plan_starts_nothing_and_its_estimate_names_its_source(tmp_path):
     switched = ("hydra.launcher.timeout_min=60", "hydra.launcher.partition=gpu")
     measured = launch(*words, plan, *switched, "hydra.launcher.cpus_per_task=1")
     assert "hydra/launcher=local ignores timeout_min, partition\n" in measured.stdout
-    assert "1 finished, 1 new" in measured.stdout and "measured in 1 on" in measured.stdout
+    assert "1 finished, 1 new" in measured.stdout and "measured in 1 run on" in measured.stdout
     other = launch(*words, plan, "model.depth=3")
-    assert "scaled by FLOPs from another shape, measured in 1 on" in other.stdout, other
+    assert "scaled by FLOPs from another shape, measured in 1 run on" in other.stdout, other
     assert "2 to run, about" in other.stdout
     assert "need about" in refusal(*words, "hydra.launcher.budget_h=1e-9")
     assert "time limit" in launch(*words, plan, "hydra/launcher=slurm").stdout

@@ -126,7 +126,7 @@ def test_every_way_to_end_is_told_apart_and_retry_finishes_the_rest(cluster, odd
 
 
 def _of(outputs: Path, mode: str) -> list[Path]:
-    return [run for run in runs(outputs) if f"mode{mode}" in run.name]
+    return [run for run in runs(outputs) if f"mode_{mode}-" in run.name]
 
 
 def test_a_time_limit_is_told_apart(cluster, odd, tmp_path):
@@ -145,7 +145,8 @@ def test_a_time_limit_is_told_apart(cluster, odd, tmp_path):
 
     # One hangs through the signal and is killed; the other saves, and may not come back.
     wait_until(lambda: "not requeued" in str(status(*_of(outputs, "slow")).get("reason")), 240)
-    wait_until(lambda: now()["sleep"] not in ("running", "queued"), timeout_s=240)
+    at_work = ("queued", "running", "stalled")  # stalled while Slurm ends its job
+    wait_until(lambda: now()["sleep"] not in at_work, timeout_s=240)
     assert now() == now(**cluster.without_accounting) == {"sleep": "timeout", "slow": "failed"}
     assert cluster.accounted(status(*_of(outputs, "sleep"))["claim"]["slurm"]) == "TIMEOUT"
 
@@ -178,8 +179,10 @@ def test_ctrl_c_while_waiting_leaves_the_jobs_alone_and_names_them(cluster, odd,
     wait_until(lambda: "2 to run, as Slurm job" in waiting.out.read_text())
     waiting.send_signal(signal.SIGINT)
     done = waiting.finish(60)
-    assert done.returncode == 130 and "2 runs go on, as the jobs" in done.stdout, done
-    jobs = done.stdout.split("as the jobs ")[1].splitlines()[0].split()
+    assert done.returncode == 130, done
+    jobs = [status(run)["claim"]["slurm"] for run in runs(outputs)]
+    array = jobs[0].partition("_")[0]
+    assert f"no longer waiting: 0 ended, 2 go on, as Slurm job {array}\n" in done.stdout, done
     assert len(jobs) == 2 and all(cluster.states()[job] in ("PENDING", "RUNNING") for job in jobs)
     (tmp_path / "mended").touch()
     wait_until(lambda: set(states(outputs, "seed", **cluster.environment).values()) == {"finished"})
