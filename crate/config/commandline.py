@@ -12,6 +12,8 @@ from crate.config.keys import Key
 from crate.config.overrides import normal
 from crate.paths import CONF as CONF
 
+WITHOUT = ("experiment=null", "sweep=null")  # the default, which Hydra does not take as an override
+
 
 def read(arguments: list[str], launcher: dict[str, list[Key]]) -> list[str]:
     """Return a command line as Hydra should read it: flags first, values by the type of their key.
@@ -29,6 +31,8 @@ def read(arguments: list[str], launcher: dict[str, list[Key]]) -> list[str]:
         errors.append(UserError(given, fix="--config-dir FOLDER"))
     chosen = {group for group in groups if (CONF / group).is_dir()} | {"sweep"}
     for text in words.overrides:
+        if text.lstrip("+") in WITHOUT:
+            continue
         try:
             _require_own_launcher(text)
             overrides.append(normal(text, chosen, launcher))

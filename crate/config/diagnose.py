@@ -26,8 +26,6 @@ from crate.config.target import not_own
 from crate.config.unknown import absent_key, unknown_key
 from crate.paths import CONF
 
-OPTIONAL_GROUPS = ("experiment", "sweep")
-
 
 def explain(error: Exception, arguments: list[str]) -> UserError:
     """Return every mistake of Hydra's `arguments` at once; `error` is what Hydra stopped at."""
@@ -123,7 +121,7 @@ def _option_errors(override: Override, options: list[str]) -> Iterator[UserError
             yield UserError(f"{override.input_line} matches no option", shorten(options))
         return
     for option in map(str, _each_value(override)):
-        if option in options or (option == "None" and key in OPTIONAL_GROUPS):
+        if option in options:
             continue
         ranked = nearest(option, options)
         yield UserError(

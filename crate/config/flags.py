@@ -51,10 +51,13 @@ def take_apart(arguments: list[str], groups: dict[str, list[str]]) -> Words:
         if not word.startswith("-"):
             words.overrides.append(word)
         elif (action := _action(parser, name)) is not None:
-            words.flags.append(word)
             words.multirun |= action.dest == "multirun"
             if not equals and rest and _takes(action, rest[0]):
-                words.flags.append(rest.popleft())
+                words.flags += [word, rest.popleft()]
+            elif not equals and action.nargs == "?":  # it would take the override that follows
+                words.flags.append(f"{max(action.option_strings, key=len)}={action.const}")
+            else:
+                words.flags.append(word)
         else:
             if not equals and rest and not rest[0].startswith("-") and "=" not in rest[0]:
                 value = rest.popleft()
