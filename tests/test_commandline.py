@@ -250,7 +250,7 @@ UNDERSTOOD = {
     "a_plus_before_a_value": ("+seed=3 ++train.keep=4", {"seed": 3, "train": {"keep": 4}}),
     "a_whole_number_with_an_exponent": ("train.epochs=1e3", {"train": {"epochs": 1000}}),
     "a_flag_behind_an_override": ("--config-dir=TMP/own seed=1 --resolve", {"seed": 1}),
-    "no_recipe": ("experiment=null seed=1 sweep=null", {"experiment": None, "seed": 1}),
+    "no_recipe": ("experiment=null seed=1 sweep=null", {"seed": 1, "sweep": None}),
     "a_home_folder": ("data=imagefolder data.root=~/x", {"data": {"root": f"{Path.home()}/x"}}),
     "text_that_looks_like_a_number": ("name=1e400", {"name": "1e400"}),
     "a_new_argument": ("model=timm model.kwargs.x=1", {"model": {"kwargs": {"x": 1}}}),
