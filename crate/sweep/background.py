@@ -17,6 +17,7 @@ from crate.paths import CHECKOUT
 from crate.progress import say_on_console
 from crate.records import read_json
 from crate.sweep import local
+from crate.sweep.ending import say_end
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local
 
@@ -87,6 +88,7 @@ def main() -> None:
     say_on_console(True)
     try:
         local.run_all(request)
+        say_end(request.sweep, request.swept)
     except UserError as error:
         sys.exit(f"error: {error}")
 
