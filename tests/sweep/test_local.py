@@ -246,6 +246,8 @@ def test_a_pool_in_the_background_outlives_its_terminal(odd, outputs):
     wait_until(lambda: not _lives(pool))
     assert states(outputs, "seed") == {"0": "cancelled", "1": "stopped", "2": "cancelled"}
     assert not list(outputs.glob("sweeps/*/pool-*.json"))
+    logs = [file.read_text() for file in outputs.glob("sweeps/*/jobs/pool-*.out")]
+    assert sum("python -m crate.sweep results seed" in log for log in logs) == 1  # at its end
 
 
 def _pool_in_the_background(stdout: str) -> int:
