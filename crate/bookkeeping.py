@@ -13,6 +13,7 @@ from crate.config.errors import UserError
 from crate.config.schema import Config, Target, dump
 from crate.config.signature import shape
 from crate.data import facts
+from crate.paths import CHECKOUT
 from crate.runfolder import RunFolder
 from crate.status import Claim, Measured
 from crate.train.checksum import damage
@@ -70,11 +71,12 @@ def _code(config: Config) -> dict[str, Any]:
 def claim_of_job() -> Claim | None:
     """Return what started this process: a Slurm job by its number, a local pool, or None."""
     env = os.environ
+    code = CHECKOUT.name if provenance.is_snapshot(CHECKOUT) else None
     if "CRATE_POOL" in env:
-        return Claim(pool=env["CRATE_POOL"])
+        return Claim(pool=env["CRATE_POOL"], code=code)
     if "SLURM_ARRAY_JOB_ID" in env:
-        return Claim(slurm=f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}")
-    return Claim(slurm=env["SLURM_JOB_ID"]) if "SLURM_JOB_ID" in env else None
+        return Claim(slurm=f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}", code=code)
+    return Claim(slurm=env["SLURM_JOB_ID"], code=code) if "SLURM_JOB_ID" in env else None
 
 
 def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
@@ -152,8 +154,10 @@ def say_result(folder: RunFolder) -> None:
     logger.info("curve: %s", folder.curve)
 
 
-def warn_of_best(folder: RunFolder) -> None:
-    """Warn where best.pt of a finished run is not what it should be, and say what to do."""
+def warn_of_losses(folder: RunFolder) -> None:
+    """Warn if metrics.jsonl or best.pt of a finished run is lost, and say what to do."""
+    if not folder.metrics.exists():
+        logger.warning("%s is gone; its newest rows are in the last checkpoint", folder.metrics)
     status, file = folder.status, folder.checkpoints / "best.pt"
     problem = damage(file)
     if problem is None and status.best_is_lost:

@@ -24,6 +24,7 @@ BEAT_S = 15.0  # between two renewals
 STALE_S = 300.0  # a file that is older is its process's no more, as far as a look tells
 WATCH_S = 3 * BEAT_S
 POLL_S = 0.2
+_NAMES_A_PROCESS = ("host", "pid", "started", "namespace", "job", "restarts")
 _CLOCK_S = 60.0  # how long a comparison of two clocks holds
 
 _clocks: dict[int, tuple[float, float]] = {}  # device -> (when, how far its clock is ahead)
@@ -52,6 +53,10 @@ class Owner(Record):
     def is_here(self) -> bool:
         """Whether its pid is one of this machine (and container)."""
         return self.host == socket.gethostname() and self.namespace in (None, _namespace())
+
+    def is_same(self, other: Owner) -> bool:
+        """Tell whether two records name the same process, whatever their heartbeats."""
+        return all(getattr(self, name) == getattr(other, name) for name in _NAMES_A_PROCESS)
 
 
 def this_process() -> Owner:

@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,16 +92,19 @@ class Ownership:
                     return self._lost()
                 records.write(self.path, replace(self.record, heartbeat=time.time()))
                 self._beat()
-            except OSError:
-                pass  # a full disk must not end the run; the next beat may succeed
+            except (OSError, Unreadable):
+                pass  # a full disk or server must not end the run; the next beat may succeed
 
     def is_held(self) -> bool:
-        """Tells whether the folder is still ours: no newer owner took it while we slept."""
-        try:
-            numbers = [number for number, _ in _owners(self.path.parent)]
-        except FileNotFoundError:  # the folder was removed
+        """Tell whether the folder is still ours: nobody took it or made it anew meanwhile."""
+        numbers = [number for number, _ in _owners(self.path.parent)]
+        if self.number not in numbers or max(numbers) != self.number:
             return False
-        return self.number in numbers and max(numbers) == self.number
+        try:
+            owner = records.read(Owner, self.path)
+        except Unreadable:  # the next beat tells, or writes it anew
+            return True
+        return owner is not None and owner.is_same(self.record)
 
     def release(self) -> None:
         """Give the folder back, once the heartbeat's thread writes no more."""
@@ -109,7 +112,8 @@ class Ownership:
         if self._thread not in (None, threading.current_thread()):
             self._thread.join(BEAT_S)
         if self.is_held():
-            records.write(self.path, replace(self.record, released=True))
+            with suppress(OSError, Unreadable):  # that this process ended tells as much
+                records.write(self.path, replace(self.record, released=True))
 
 
 @contextmanager
@@ -147,7 +151,12 @@ def held(
 
 
 def _owners(folder: Path) -> list[tuple[int, Path]]:
-    found = [(re.fullmatch(r"owner-(\d+)\.json", path.name), path) for path in folder.iterdir()]
+    """Return the numbers and files of a folder's owners; [] if the folder is gone."""
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    found = [(re.fullmatch(r"owner-(\d+)\.json", path.name), path) for path in paths]
     return [(int(match[1]), path) for match, path in found if match]
 
 

@@ -196,7 +196,7 @@ class Run:
         """Say that a run is finished and what it reached; return its best val/top1."""
         logger.info("done already: %s", folder.path)
         bookkeeping.say_result(folder)
-        bookkeeping.warn_of_best(folder)
+        bookkeeping.warn_of_losses(folder)
         logger.info("to train it anew, type rerun=true; the old run is kept aside")
         return folder.status.best_top1
 

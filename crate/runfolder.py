@@ -66,7 +66,7 @@ def runs_by_signature(outputs: str | Path) -> dict[str, Path]:
 
 def is_set_aside(path: Path) -> bool:
     """Tell whether a run folder was set aside: named <label>-<signature>-old-<n>."""
-    return re.search(r"-[0-9a-f]+-old-\d+$", path.name) is not None
+    return re.search(r"-[0-9a-f]{12}-old-\d{1,6}$", path.name) is not None
 
 
 def remove(path: Path) -> None:

@@ -13,12 +13,13 @@ from crate.records import Record
 class Claim(Record):
     """Who is to run a point: a Slurm job, a local pool, or the process that launches it.
 
-    `pool` is the path of the pool's heartbeat file.
+    `pool` is the path of the pool's heartbeat file, `code` the name of the code snapshot.
     """
 
     slurm: str | None = None
     pool: str | None = None
     process: Owner | None = None
+    code: str | None = None
 
 
 @dataclass(kw_only=True)

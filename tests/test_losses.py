@@ -126,15 +126,17 @@ def test_a_finished_run_names_a_damaged_best_without_importing_torch(finished, t
     content = bytearray(file.read_bytes())
     content[content.index(b"data/0") + 2000] ^= 1
     file.write_bytes(content)
+    (run_folder(outputs) / "metrics.jsonl").unlink()
     code = (
         "import sys\n"
         "from pathlib import Path\n"
         "from crate import bookkeeping, progress, runfolder\n"
         "progress.say_on_console(True)\n"
-        "bookkeeping.warn_of_best(runfolder.RunFolder(Path(sys.argv[1])))\n"
+        "bookkeeping.warn_of_losses(runfolder.RunFolder(Path(sys.argv[1])))\n"
         "assert 'torch' not in sys.modules\n"
     )
     command = [sys.executable, "-c", code, str(run_folder(outputs))]
     done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT)
     assert done.returncode == 0 and "best.pt is corrupt: the checksum of" in done.stdout, done
+    assert "metrics.jsonl is gone" in done.stdout
     assert f"the same weights are in {file.with_name('step-00000005.pt')}" in done.stdout

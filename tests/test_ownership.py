@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from crate import records
 from crate.config.errors import UserError
 from crate.ownership import STALE_S, Busy, Ownership, held, require_dead
 from crate.paths import CHECKOUT
@@ -281,3 +282,31 @@ def test_a_run_that_slept_while_another_took_its_folder_writes_nothing_more(tmp_
     assert done.returncode == 1 and "was taken over by another process" in done.stderr, done
     assert not list((folder / "checkpoints").glob("step-*.pt"))
     assert status(folder)["state"] == "running"
+
+
+def test_an_owner_notices_that_the_folder_was_made_anew(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    owner = Ownership.take(folder)
+    assert owner.is_held()
+    rewrite(folder, pid=1, started="1")  # another process is the first owner of a new folder
+    assert not owner.is_held()
+    owner.release()
+    assert not record(folder)[1]["released"]
+
+
+def test_a_file_server_that_fails_once_does_not_end_the_heartbeat(tmp_path, monkeypatch):
+    monkeypatch.setattr("crate.ownership.BEAT_S", 0.01)
+    beats = threading.Semaphore(0)
+    owner = Ownership.take(tmp_path)
+    write, failures = records.write, iter([records.Unreadable("stale file handle")])
+
+    def failing(*arguments):
+        for error in failures:
+            raise error
+        write(*arguments)
+
+    monkeypatch.setattr("crate.ownership.records.write", failing)
+    owner.keep_alive(beat=beats.release, lost=lambda: None)
+    assert beats.acquire(timeout=30)
+    owner.release()

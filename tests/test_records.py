@@ -80,6 +80,7 @@ def test_a_live_run_writes_its_status_again_in_place_of_a_damaged_one(tmp_path):
 
 def test_a_label_may_contain_old(tmp_path):
     names = ("a-old-b-000000000001", "c-old-000000000002", "d-000000000003")
+    names += ("lr1e-05-old-000000000004",)
     for name in (*names, "d-000000000003-old-1", "a-old-b-000000000001-old-12"):
         (tmp_path / "runs" / name).mkdir(parents=True)
     found = runs_by_signature(tmp_path)

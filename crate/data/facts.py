@@ -202,3 +202,9 @@ def _count_up_to(root: Path, at_most: int) -> int:
 @cache
 def _count_images(root: Path, split: str) -> int:
     return layout.count_images(root, split)
+
+
+def forget() -> None:
+    """Forget what was counted in this process, whose next run may find other files."""
+    for function in (_walk, _count_up_to, _count_images):
+        function.cache_clear()

@@ -29,7 +29,8 @@ def warn_of_best(finished: list[Path]) -> None:
     without = [path.name for path in finished if not (path / "checkpoints" / "best.pt").exists()]
     if without:
         logger.warning(
-            "%d finished run(s) without checkpoints/best.pt: %s; rerun=true trains them anew",
+            "%d finished run(s) without checkpoints/best.pt: %s; a step checkpoint may hold the "
+            "same weights, and rerun=true trains anew",
             len(without),
             shorten(without, 3),
         )

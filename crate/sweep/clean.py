@@ -68,16 +68,16 @@ def _of_sweep(sweep: SweepFolder) -> Found:
 
 
 def _unused_code(outputs: Path, used_by: list[SweepFolder]) -> list[Path]:
-    """Return the snapshots that no attempt names; none if an attempt does not tell its snapshot."""
-    used = {
-        attempt.code
-        for sweep in used_by
-        for point in sweep.manifest.points.values()
-        for attempt in point.attempts
-    }
+    """Return the snapshots that no sweep names; none if one of them cannot tell its snapshots."""
     store = place(outputs, "")
-    if None in used or not store.is_dir():
+    if not store.is_dir() or not all(sweep.is_whole() for sweep in used_by):
         return []
+    manifests = [sweep.manifest for sweep in used_by]
+    points = [point for manifest in manifests for point in manifest.points.values()]
+    used = {attempt.code for point in points for attempt in point.attempts}
+    if None in used:
+        return []
+    used |= {launch.code for manifest in manifests for launch in manifest.launches}
     folders = [path for path in sorted(store.iterdir()) if not path.name.startswith(".")]
     return [path for path in folders if path.name not in used]
 

@@ -67,12 +67,15 @@ class SweepFolder:
 
     def repair(self) -> None:
         """Write the manifest anew if it is missing or damaged; the caller holds the lock."""
-        try:
-            is_whole = records.read(Manifest, self._manifest_file) is not None
-        except Damaged:
-            is_whole = False
-        if not is_whole and self.exists():
+        if not self.is_whole() and self.exists():
             self.write_manifest(self.manifest)
+
+    def is_whole(self) -> bool:
+        """Tell whether the manifest is there and not damaged."""
+        try:
+            return records.read(Manifest, self._manifest_file) is not None
+        except Damaged:
+            return False
 
     def exists(self) -> bool:
         """Tell whether the folder is that of a sweep: it has a manifest, or had one, or points."""

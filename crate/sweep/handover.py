@@ -38,9 +38,10 @@ def hand_over(
     pool = None if isinstance(options, Slurm) else str(heartbeat.path)
     if pool:
         heartbeat.beat()
-    for folder in folders.values():
+    for key, folder in folders.items():
         folder.cancelled.unlink(missing_ok=True)
-        claim = Claim(pool=pool) if pool else Claim(process=this_process())
+        code = todo[key].name
+        claim = Claim(pool=pool, code=code) if pool else Claim(process=this_process(), code=code)
         folder.update_status(state="queued", reason=None, claim=claim, sigterm_at=None)
     if pool:
         _note(sweep, manifest, {key: Claim(pool=pool) for key in todo}, todo)
@@ -49,7 +50,7 @@ def hand_over(
     for code in dict.fromkeys(todo.values()):
         signatures = [key for key in todo if todo[key] == code]
         for jobs in slurm.submit(sweep, signatures, options, code):
-            claims = {key: Claim(slurm=job) for key, job in jobs.items()}
+            claims = {key: Claim(slurm=job, code=code.name) for key, job in jobs.items()}
             for key, claim in claims.items():
                 if folders[key].status.state == "queued":  # otherwise it runs, and says so
                     folders[key].update_status(claim=claim)

@@ -114,9 +114,12 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from crate.data import facts
     from crate.preflight import require_startable
-    from crate.run import train
+    from crate.run import file_hash, train
 
+    facts.forget()  # files may have changed since an earlier point of this process
+    file_hash.cache_clear()
     file, point = sweep.point_file(signature), sweep.point(signature)
     try:
         Modules(**point.modules).find()

@@ -36,6 +36,7 @@ from crate.sweep.state import RunState, look
 from crate.sweep.wait import wait
 
 logger = logging.getLogger("crate")
+NEW = RunState("new", None, Status(), None)
 WITHOUT_RESULTS = ("crate_sweeper.CrateSweeper", "basic_sweeper.BasicSweeper")
 
 
@@ -92,19 +93,20 @@ def launch(
     name, fixed = sweep_name(frozen, master), identity_of_fixed(frozen[0], master)
     if options.plan:
         states = _look(points, outputs)
-        anew = dict.fromkeys(_to_set_aside(points, states), RunState("new", None, Status(), None))
-        say_plan(points, states | anew, options)
+        say_plan(points, states | dict.fromkeys(_to_set_aside(points, states), NEW), options)
         return [JobReturn(status=JobStatus.COMPLETED) for _ in frozen]
     require_writable(outputs)
     with locked(outputs):
-        states = _look(points, outputs)
-        for key in (aside := _to_set_aside(points, states)):
-            logger.info("set aside: %s", RunFolder(states[key].path).set_aside())
-        states = _look(points, outputs) if aside else states
+        earlier = _look(points, outputs)
+        aside = _to_set_aside(points, earlier)
+        states = earlier | dict.fromkeys(aside, NEW)
         sweep = SweepFolder.create(Path(outputs), name, fixed)
         launched = Launch(sweep, points, states, options)
         if options.budget_h is not None:
             check_budget(estimates(points, states, options), options)
+        code = _snapshot(launched)
+        for key in aside:  # once nothing can refuse the launch any more
+            logger.info("set aside: %s", RunFolder(earlier[key].path).set_aside())
         stated = OmegaConf.to_container(master.sweep) if master.sweep else {}
         manifest = replace(sweep.manifest, name=name, fixed=redact(fixed)).with_points(
             stated, points
@@ -112,7 +114,7 @@ def launch(
         done, joined, todo = launched.pick("finished"), launched.joined, launched.todo
         counts = {"done": len(done), "joined": len(joined), "submitted": len(todo)}
         manifest.launches.append(LaunchEntry.of(options, **counts))
-        todo = _freeze_code(launched, manifest)
+        todo = _freeze(launched, manifest, code)
         heartbeat = local.Heartbeat.new(sweep)
         arrays = hand_over(sweep, manifest, todo, options, heartbeat)
     logger.info("%s: %s", sweep.path.name, in_words(**counts, arrays=arrays))
@@ -192,20 +194,25 @@ def _to_set_aside(points: dict[str, Point], states: dict[str, RunState]) -> list
     return aside
 
 
-def _freeze_code(launched: Launch, manifest: Manifest) -> dict[str, Path]:
-    """Writes down what is to be run, by which code; returns the snapshot of each point."""
-    sweep, todo = launched.sweep, [launched.points[key] for key in launched.todo]
-    sweep.write_manifest(manifest)
-    if not todo:
-        _write_points(launched, manifest)
-        return {}
-    roots = [Path(root) for point in todo if (root := getattr(point.config.data, "root", None))]
-    code = snapshot.take(sweep.outputs, excluded=list(dict.fromkeys(roots)))
-    manifest.launches[-1].code = code.name
+def _snapshot(launched: Launch) -> Path | None:
+    """Return a snapshot of the code for the points that are to be run; None if there are none."""
+    if not launched.todo:
+        return None
+    nodes = [launched.points[key].config.data for key in launched.todo]
+    roots = [Path(root) for data in nodes if (root := getattr(data, "root", None))]
+    return snapshot.take(launched.sweep.outputs, excluded=list(dict.fromkeys(roots)))
+
+
+def _freeze(launched: Launch, manifest: Manifest, code: Path | None) -> dict[str, Path]:
+    """Write down what is to be run, by which code; return the snapshot of each point."""
+    launched.sweep.write_manifest(manifest)
+    if code is not None:
+        manifest.launches[-1].code = code.name
     _write_points(launched, manifest)
+    todo = [launched.points[key] for key in launched.todo]
     for point in todo:
         RunFolder.create(point.config.outputs, point.label, point.signature)
-    return {point.signature: code for point in todo}
+    return {point.signature: code for point in todo if code is not None}
 
 
 def _write_points(launched: Launch, manifest: Manifest) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from crate import records
 from crate.liveness import BEAT_S, this_process
 from crate.ownership import owner_of
+from crate.records import Unreadable
 from crate.runfolder import RunFolder, runs_by_signature
 from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local
@@ -64,7 +65,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(BEAT_S):
-            with suppress(OSError):  # on a full disk the next one may succeed
+            with suppress(OSError, Unreadable):  # the next one may succeed
                 self.beat()
 
 
@@ -112,6 +113,11 @@ class Pool:
                         self._note_end(key, code, slot)
                 if not self.stopped_by:
                     self._tick()
+        except Exception:
+            for slot in self._slots:  # save what runs; nobody would pass a signal on any more
+                slot.interrupt()
+            _give_back(self._outputs, self._waiting, "stopped", "its launch failed before it began")
+            raise
         finally:
             for slot in self._slots:
                 slot.dismiss()
@@ -140,7 +146,7 @@ class Pool:
         while self._passed_on < self._signals:
             self._passed_on += 1
             for slot in busy:
-                slot.process.send_signal(signal.SIGINT)
+                slot.interrupt()
 
     def _note_end(self, key: str, code: int, slot: Slot) -> None:
         """Write down why a run did not begin, if it did not; it may begin in a fresh worker."""
@@ -150,7 +156,9 @@ class Pool:
             self._waiting.appendleft(key)
             return
         number = -code if code < 0 else code - 128
-        how = signal.Signals(number).name if number in STOPS or code < 0 else f"exit code {code}"
+        names = {each.value: each.name for each in signal.Signals}
+        by_signal = names.get(number, f"signal {number}")
+        how = by_signal if number in STOPS or code < 0 else f"exit code {code}"
         state = "stopped" if number in STOPS else "failed"
         reason = f"its worker ended before the run began ({how}); see its logs"
         _give_back(self._outputs, [key], state, reason)

@@ -69,7 +69,9 @@ def _fixed(point: PointFile, hashed: str) -> list[str]:
     """Return the overrides of a point that its sweep folder's name is the hash of; [] if none."""
     keys = {text: text.lstrip("+").partition("=")[0] for text in point.overrides}
     shared = [text for text in point.overrides if keys[text] not in point.swept]
-    for size in range(min(len(shared), MAX_OVERRIDES), -1, -1):
+    if len(shared) > MAX_OVERRIDES:
+        return []
+    for size in range(len(shared), -1, -1):
         for chosen in combinations(shared, size):
             if digest(list(chosen)) == hashed:
                 return sorted(chosen)
@@ -87,4 +89,5 @@ def _attempts(path: Path, point: PointFile, run: Path | None) -> list[Attempt]:
         return []
     launch = point.launch or LaunchEntry(time=0.0, launcher="local")
     at = launch.time or None
-    return [Attempt(code=launch.code, time=at, slurm=claim.slurm, pool=claim.pool)]
+    code = claim.code or launch.code
+    return [Attempt(code=code, time=at, slurm=claim.slurm, pool=claim.pool)]

@@ -98,6 +98,11 @@ class Slot:
             with suppress(BrokenPipeError):  # bytes that a dead worker never read
                 self.process.stdin.close()
 
+    def interrupt(self) -> None:
+        """Have the run save and end; at a second time, end at once."""
+        if self.process is not None and self.signature is not None:
+            self.process.send_signal(signal.SIGINT)
+
     def end(self) -> None:
         """Wait until the worker has exited; kill it if it does not, once it has no run."""
         if self.process is None:

@@ -19,7 +19,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -193,7 +193,7 @@ def require_intact(snapshot: Path) -> None:
     try:
         facts = json.loads((snapshot / provenance.SNAPSHOT_FILE).read_text())
         origin = {key: facts[key] for key in ORIGIN}
-        copies = _read(real(snapshot), set())
+        copies = _stored(real(snapshot), facts.get("contents") or {})
     except (OSError, ValueError, KeyError, TypeError):
         raise _damaged(snapshot, [f"{provenance.SNAPSHOT_FILE} is gone or damaged"]) from None
     if _hash(copies, origin) != snapshot.name:
@@ -203,6 +203,26 @@ def require_intact(snapshot: Path) -> None:
         gone = [f"{name} is gone" for name in copied if name not in found]
         altered = [f"{name} was altered" for name in found if copied.get(name, 0) != found[name]]
         raise _damaged(snapshot, gone + altered)
+
+
+def _stored(snapshot: Path, copied: Container[str]) -> dict[str, Copy]:
+    """Return what a snapshot holds, by name; links are not followed, so that they may lead nowhere.
+
+    What Python compiled there since is left out, unless it was `copied`.
+    """
+    copies = {}
+    for parent, folders, files in os.walk(snapshot):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for path in (Path(parent, name) for name in (*links, *files)):
+            name = str(path.relative_to(snapshot))
+            is_compiled = "__pycache__" in path.parts[len(snapshot.parts) :]
+            if name == provenance.SNAPSHOT_FILE or (is_compiled and name not in copied):
+                continue
+            if path.is_symlink():
+                copies[name] = Copy(stat.S_IFLNK, os.fsencode(os.readlink(path)))
+            else:
+                copies[name] = Copy(path.stat().st_mode, path.read_bytes())
+    return copies
 
 
 def _digests(copies: dict[str, Copy]) -> dict[str, str]:

@@ -52,6 +52,7 @@ class History:
         """
         if saved is not None:
             self.lines, self.num_before = saved["lines"].splitlines(), saved["num_before"]
+            self._cut_later_rows(step)
             return self.rebuild(step)
         lines = self._lines_of_file(step)
         reached = _step(lines[-1]) if lines else 0
@@ -82,6 +83,16 @@ class History:
             before.append(json.dumps({"step": first, "lost_rows": num_lost}))
         self.num_before = len(before)
         self._write([*before, *self.lines], step)
+
+    def _cut_later_rows(self, step: int) -> None:
+        """Remove rows that the run wrote after its checkpoint of `step`, an evaluation at `step`.
+
+        The resumed run writes them anew.
+        """
+        lines, end = self._lines_of_file(step), self.num_before + len(self.lines)
+        is_prefix = lines[self.num_before : end] == self.lines and len(lines) > end
+        if is_prefix and all(_step(line) == step for line in lines[end:]):
+            self._write(lines[:end], step - 1)
 
     def _trim(self) -> None:
         excess = max(0, len(self.lines) - LIMIT)

@@ -176,6 +176,8 @@ def test_rerun_sets_aside_and_trains_each_point_once_more(tmp_path):
     assert launch(*words).returncode == 0
     plan = launch(*words, "rerun=true", "hydra.launcher.plan=true")
     assert "2 runs: 2 new" in plan.stdout and len(runs(tmp_path)) == 2, plan
+    assert "device-hours" in refusal(*words, "rerun=true", "hydra.launcher.budget_h=1e-9")
+    assert len(runs(tmp_path)) == 2, "a launch that is refused sets nothing aside"
     done = launch(*words, "rerun=true")
     assert done.returncode == 0 and done.stdout.count("set aside") == 2, done
     assert "2 to run" in done.stdout and len(runs(tmp_path)) == 4

@@ -447,3 +447,18 @@ def test_what_is_there_already_is_found_at_once(tmp_path):
         take(tmp_path, [])
         durations.append(time.process_time() - began)
     assert min(durations) < 0.3, durations
+
+
+def test_a_link_that_leads_nowhere_in_the_copy_is_whole(tmp_path):
+    checkout = tmp_path / "checkout"
+    write(checkout, **SOURCES, **{".gitignore": ".cache/\n", ".cache/data/a.bin": "1"})
+    (checkout / "data").symlink_to(".cache/data")
+    commit(checkout)
+    copy = take(tmp_path / "outputs", checkout=checkout)
+    assert (copy / "data").is_symlink() and not (copy / "data").exists()
+    (copy / "crate" / "__pycache__").mkdir()
+    (copy / "crate" / "__pycache__" / "a.pyc").touch()
+    require_intact(copy)
+    (copy / "data").unlink()
+    with pytest.raises(UserError, match="data is gone"):
+        require_intact(copy)

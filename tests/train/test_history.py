@@ -108,3 +108,13 @@ def test_a_checkpoint_of_an_earlier_version_has_no_rows_and_the_gap_is_marked(wr
     kept = [json.loads(line) for line in old.file.read_text().splitlines()]
     assert kept == [*rows[:6], {"step": 8, "lost_rows": None}]
     assert old.row(3, "val/") == {"val/loss": 0.1 * 3} and old.row(8, "val/") == {}
+
+
+def test_an_evaluation_after_the_checkpoint_is_dropped_without_a_word(written, caplog):
+    history = written(10)
+    saved = history.state_dict()
+    with open(history.file, "a") as file:  # a resumed run evaluated first, and was killed then
+        file.write('{"step": 10, "val/top1": 50.0}\n{"step": 11, "train/loss": 1.0}\n')
+    History(history.file).resume(saved, 10, 10)
+    assert history.file.read_text().splitlines() == history.lines and not caplog.records
+    assert not list(history.file.parent.glob("*.damaged-*"))
