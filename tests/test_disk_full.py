@@ -44,7 +44,7 @@ def wait_until_said(process, text):
 
 
 def test_a_checkpoint_that_finds_no_room_says_what_the_disk_said(disk):
-    """torch raises a RuntimeError of its own when a record is larger than the file's buffer."""
+    """torch raises RuntimeError, not OSError, when a record is larger than the file's buffer."""
     for values in ({"text": "x" * 3_000_000}, {"model": torch.zeros(1_000_000)}):
         with pytest.raises(OSError, match="No space left on device"):
             write(disk / "a.pt", values)

@@ -112,7 +112,7 @@ def identity(data: Data) -> Any:
 def stamp(data: Data) -> dict[str, Any] | None:
     """Return what tells that files of the data changed in place, as JSON values.
 
-    For a folder of one's own that is a hash of each file's name, size and modification time; it is
+    For a user's own folder this is a hash of each file's name, size and modification time; it is
     no part of the identity, because a copy of the data may have other times. None for other data.
     """
     if identity(data) is None:
@@ -184,7 +184,7 @@ def _walk(folder: Path) -> Files:
 
 
 def _num_training_images(data: DictConfig, most: int) -> int | None:
-    """Return the images of a folder of one's own that a run trains on, counted up to `most`.
+    """Return how many images of a user's own folder a run trains on, counted up to `most`.
 
     None for published sets, whose batch is chosen for them, and for a user's own class.
     """
@@ -205,6 +205,6 @@ def _count_images(root: Path, split: str) -> int:
 
 
 def forget() -> None:
-    """Forget what was counted in this process, whose next run may find other files."""
+    """Clear the counts cached in this process, since files may change before its next run."""
     for function in (_walk, _count_up_to, _count_images):
         function.cache_clear()

@@ -126,7 +126,7 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
         config = OmegaConf.to_object(restore(point.config))
     except (TypeError, OmegaConfBaseException) as error:
         raise UserError(f"{file} is damaged: {str(error).splitlines()[0]}") from error
-    if Path(point.folder).is_dir():  # where its launch was, for paths in kwargs of its own
+    if Path(point.folder).is_dir():  # the launch's folder, to which paths in kwargs are relative
         os.chdir(point.folder)
     require_as_launched(read_json(file), config, file)
     require_startable(config, ranks)

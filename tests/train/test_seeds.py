@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# A new interpreter starts with generators in a state of its own; the tests' processes are forked.
+# Each new interpreter seeds its generators differently; the tests' processes are forked instead.
 np.random.seed(int.from_bytes(os.urandom(4), "big"))
 random.seed(os.urandom(8))
 torch.manual_seed(int.from_bytes(os.urandom(7), "big"))

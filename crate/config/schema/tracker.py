@@ -24,7 +24,7 @@ class Tracker(Target):
 
 @dataclass
 class Wandb(Tracker):
-    """Weights & Biases, by a process of its own; see `crate.tracking.wandb`."""
+    """Weights & Biases, logged by a separate process; see `crate.tracking.wandb`."""
 
     _target_: str = option("crate.tracking.wandb.Wandb", "the tracker's class", identity=False)
     project: str = option("crate", "wandb's project", identity=False)
