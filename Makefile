@@ -20,6 +20,7 @@ slow: $(READY)
 lint: $(READY)
 	$(ACTIVE)python -m ruff check .
 	$(ACTIVE)python -m ruff format --check .
+	$(ACTIVE)python -m mypy
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 ...")'

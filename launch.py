@@ -17,14 +17,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from crate.config import commandline, config_dir, diagnose, help, schema, typed_paths
+from crate.config import schema
 from crate.config.check import unresolved
-from crate.config.errors import UserError
-from crate.config.keys import walk
-from crate.secrets import redact
-from crate.sweep import files as sweep_files
+from crate.config.commandline import commandline, config_dir, diagnose, typed_paths
+from crate.config.reference import help
+from crate.config.reference.keys import walk
+from crate.errors import UserError
+from crate.ranks import SaidByFirst
+from crate.run.secrets import redact
 from crate.sweep import options
-from crate.train.distributed import SaidByFirst
+from crate.sweep.define import files as sweep_files
 
 
 def fail(error: Exception) -> NoReturn:
@@ -35,7 +37,7 @@ def fail(error: Exception) -> NoReturn:
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Runs one configuration; returns its best metric, for sweepers."""
-    from crate.run import run
+    from crate.tasks.train import run
 
     chosen = OmegaConf.to_container(HydraConfig.get(), resolve=False)
     try:

@@ -11,8 +11,8 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 
-from crate.config.config_dir import config_dirs
-from crate.config.typed_paths import make_file_absolute
+from crate.config.commandline.config_dir import config_dirs
+from crate.config.commandline.typed_paths import make_file_absolute
 
 
 class ConfigDir(SearchPathPlugin):

@@ -1,4 +1,4 @@
-"""`hydra/launcher=local` and `hydra/launcher=slurm`; what they do is in crate/sweep/launcher.py."""
+"""`hydra/launcher=local` and `hydra/launcher=slurm`; crate/sweep/launch does the work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Launcher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from crate.sweep.launcher import launch
+        from crate.sweep.launch.launch import launch
 
         return launch(
             [list(point) for point in job_overrides], self.config, self.loader, self.options

@@ -11,12 +11,12 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from crate.config.errors import UserError
-from crate.config.overrides import normal
+from crate.config.commandline.overrides import normal
 from crate.config.schema import Sweep
+from crate.errors import UserError
 from crate.sweep import options
-from crate.sweep.freeze import parse
-from crate.sweep.points import points, text
+from crate.sweep.define.freeze import parse
+from crate.sweep.define.points import points, text
 
 
 class CrateSweeper(Sweeper):

@@ -21,8 +21,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from crate.config import schema
-from crate.config.commandline import CONF
-from crate.data.published import DEBIAN_FASHION, missing
+from crate.config.commandline.commandline import CONF
+from crate.data.published.published import DEBIAN_FASHION, missing
 from tests import made
 
 schema.register()

@@ -17,15 +17,15 @@ from crate.config.schema import Data, Model, pair
 from crate.config.target import call
 from crate.cost import Cost, cost
 from crate.data import facts
-from crate.data.loader import load_splits
+from crate.data.loading.loader import load_splits
 from crate.model.mssa import MSSA
 from crate.paths import CHECKOUT
-from crate.run import prepare
-from crate.runfolder import RunFolder
+from crate.run.folder import RunFolder
+from crate.tasks.train import prepare
 from crate.tracking import Tracker
 from crate.train.loop import train
-from crate.train.preempt import Signals
 from crate.train.setup import build
+from crate.train.signals import Signals
 from tests.launching import TINY
 
 CRATES = [f"crate_{size}" for size in ("nano", "tiny", "small", "base", "large")]
@@ -208,8 +208,8 @@ def test_a_price_needs_no_torch():
         "import sys\n"
         "from hydra import compose, initialize_config_dir\n"
         "from crate.config import schema\n"
-        "from crate.config.commandline import CONF\n"
-        "from crate.run import prepare\n"
+        "from crate.config.commandline.commandline import CONF\n"
+        "from crate.tasks.train import prepare\n"
         "from crate.cost import cost\n"
         "schema.register()\n"
         "with initialize_config_dir(str(CONF), version_base='1.3'):\n"

@@ -7,8 +7,8 @@ import signal
 import pytest
 import torch
 
-from crate.data.ahead import on_device
-from crate.data.device_crop import Crops, Cut
+from crate.data.images.device_crop import Crops, Cut
+from crate.data.loading.ahead import on_device
 from tests.launching import (
     TINY,
     launch,

@@ -19,9 +19,9 @@ from PIL import Image
 
 from crate.config.schema import dump
 from crate.data import transforms
-from crate.export_checkpoint import export_checkpoint
 from crate.paths import CHECKOUT
-from crate.run import prepare
+from crate.tasks.export import export_checkpoint
+from crate.tasks.train import prepare
 from crate.train import checkpoint
 from crate.train.setup import build_model
 

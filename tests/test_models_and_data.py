@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from crate.config.commandline import CONF
-from crate.run import prepare
+from crate.config.commandline.commandline import CONF
+from crate.tasks.train import prepare
 from crate.train.setup import build
 from crate.train.step import backward, update
 

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from crate.config.commandline import CONF
+from crate.config.commandline.commandline import CONF
 from crate.paths import CHECKOUT
-from crate.records import read_json
+from crate.run.records import read_json
 from tests.launching import TINY, launch, run_folder
 from tests.sweep.asking import ask
 
@@ -216,8 +216,8 @@ def test_the_sweep_file_of_the_readme_is_one(tmp_path):
     from omegaconf import OmegaConf
 
     from crate.config.schema import Sweep
-    from crate.sweep.files import read
-    from crate.sweep.points import points
+    from crate.sweep.define.files import read
+    from crate.sweep.define.points import points
 
     (tmp_path / "width.yaml").write_text(block("yaml", "mine/sweeps/width.yaml"))
     sweep = OmegaConf.merge(OmegaConf.structured(Sweep), read(tmp_path / "width.yaml"))

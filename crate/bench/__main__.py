@@ -11,7 +11,7 @@ import importlib
 import json
 import sys
 
-from crate.config.errors import UserError
+from crate.errors import UserError
 
 COMMANDS = {
     "data": "crate.bench.data",
@@ -38,7 +38,7 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(values, indent=2))
         return 0
-    from crate.progress import console
+    from crate.run.console import console
 
     for table in tables:
         console.print(table)

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from crate.config.errors import UserError
+from crate.errors import UserError
 from crate.paths import CHECKOUT
 
 HELP = "seconds to --help, to a composed configuration and to the first step"
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     """Measures; returns JSON values and the table that says the same."""
-    from crate.provenance import cpu_name
+    from crate.run.provenance import cpu_name
 
     seconds: dict[str, list[float]] = {name: [] for name in ANSWERS}
     with tempfile.TemporaryDirectory() as folder:

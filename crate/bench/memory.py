@@ -7,7 +7,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from crate.config.errors import UserError
+from crate.errors import UserError
 
 
 def memory_of_readers(cached: Any, processes: int) -> dict[str, float]:

@@ -57,14 +57,14 @@ def measure(device: str, precision: str, arguments: argparse.Namespace) -> dict[
 def _most_ranks(device: str) -> int:
     import torch
 
-    from crate import provenance
+    from crate.run import provenance
 
     return torch.cuda.device_count() if device == "cuda" else provenance.cores()
 
 
 def _way(axis: str, value: int, device: str, precision: str, model: str) -> Any:
-    from crate import provenance
     from crate.bench.stepping import Way
+    from crate.run import provenance
 
     ranks = value if axis == "ranks" else 1
     overrides: list[str] = ["train.compile=off"]

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
-from crate.config.errors import UserError
+from crate.errors import UserError
 
 FORMS = ("ours", "textbook", "matmul")
 MATMUL_SIDE = {"cpu": 2048, "cuda": 8192}
@@ -94,7 +94,7 @@ def _serve(way: Way, rank: int, port: int | None, pipe: Connection) -> None:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     import torch
 
-    from crate.train.distributed import Ranks
+    from crate.ranks import Ranks
     from crate.train.profile import largest_costs
     from crate.train.record import peak_memory_gb
 
@@ -147,8 +147,8 @@ def _training(way: Way, device: Any) -> tuple[Callable[[], Any], float]:
     from crate.bench.textbook import textbook, training_step
     from crate.cost import cost
     from crate.data.transforms import Normalize
+    from crate.ranks import Ranks
     from crate.train import setup
-    from crate.train.distributed import Ranks
     from crate.train.step import backward, update
 
     config = configuration(way)
@@ -181,7 +181,7 @@ def configuration(way: Way) -> Any:
 
     from crate.config import schema
     from crate.config.check import typed
-    from crate.config.commandline import CONF
+    from crate.config.commandline.commandline import CONF
 
     schema.register()
     overrides = [f"model={way.model}", "data=imagefolder", "data.root=/", "optimizer=adamw"]

@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from crate.config.cross import cross_field_errors
-from crate.config.errors import UserError, nearest, raise_all
-from crate.config.keys import declared
 from crate.config.own import is_own, own_arguments
+from crate.config.reference.keys import declared
 from crate.config.schema import ON_OFF, Config
 from crate.config.target import own_target_errors
 from crate.config.unknown import absent_key
+from crate.errors import UserError, nearest, raise_all
 from crate.paths import absolute
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from crate.config.errors import UserError
 from crate.config.schema import (
     CIFAR10,
     CIFAR100,
@@ -29,6 +28,7 @@ from crate.config.tokens import (
     num_tokens,
     patch_sizes,
 )
+from crate.errors import UserError
 
 
 def cross_field_errors(config: Config) -> list[UserError]:

@@ -6,8 +6,8 @@ from dataclasses import fields
 
 from omegaconf import DictConfig, OmegaConf
 
-from crate.config.errors import UserError
 from crate.config.schema import SCHEMAS, Target
+from crate.errors import UserError
 
 
 def is_own(node: DictConfig) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import fields
 from inspect import Parameter
 from typing import Any
 
-from crate.config.errors import UserError, close, nearest, shorten
 from crate.config.parameters import VARIADIC, full_signature
 from crate.config.schema import (
     Augment,
@@ -22,6 +21,7 @@ from crate.config.schema import (
     Tracker,
     pair,
 )
+from crate.errors import UserError, close, nearest, shorten
 
 # What the platform passes to a target beside the node's fields and kwargs: (positional, named).
 _PASSED: dict[type, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from omegaconf import DictConfig, OmegaConf
 
-from crate.config.errors import UserError, close, nearest, shorten
-from crate.config.groups import options, schema_of
-from crate.config.keys import declared
+from crate.config.reference.groups import options, schema_of
+from crate.config.reference.keys import declared
 from crate.config.schema import SCHEMAS
+from crate.errors import UserError, close, nearest, shorten
 from crate.paths import CONF
 
 PREFERRED = {"model": "crate_nano", "data": "imagefolder"}  # of several options that have a key

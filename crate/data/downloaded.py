@@ -1,7 +1,7 @@
 """The published sets that torchvision reads: CIFAR-10, CIFAR-100, Flowers-102, Oxford-IIIT Pets.
 
 "val" is the test split of each. CIFAR's images are in memory, those of the others are files, read
-as `crate.data.image` reads any.
+as `crate.data.images.image` reads any.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 from PIL import Image
 from torchvision import datasets
 
-from crate.config.errors import UserError
-from crate.data.download import ensure
-from crate.data.image_files import ImageFiles
+from crate.data.images.image_files import ImageFiles
+from crate.data.published.download import ensure
+from crate.errors import UserError
 
 
 class _CIFAR:

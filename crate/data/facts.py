@@ -16,11 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crate.config import suggestions
-from crate.config.errors import UserError
 from crate.config.schema import Data, Downloadable, Folder
-from crate.data import layout, published
 from crate.data.cache.place import complete_cache
-from crate.data.layout import SPLITS, class_names
+from crate.data.published import layout, published
+from crate.data.published.layout import SPLITS, class_names
+from crate.errors import UserError
 from crate.paths import absolute
 
 DIGITS = 12  # hexadecimal; 48 bits
@@ -142,10 +142,10 @@ def num_images(data: Data) -> dict[str, int] | None:
     """Returns how many images {"train": .., "val": ..} a run trains on and evaluates.
 
     With `data.val_fraction` these are the two parts of the training split, and "test" is the
-    evaluation split, as `crate.data.loader.load_splits` has them. Published sets but ImageNet-100
-    are taken at their published size, which needs no files; other folders are counted, once a
-    process, with the unreadable images that `data.on_corrupt=skip` leaves out. None where only
-    building the data tells: a user's own.
+    evaluation split, as in `crate.data.loading.loader.load_splits`. Published sets but
+    ImageNet-100 are taken at their published size, which needs no files; other folders are
+    counted, once a process, without the unreadable images that `data.on_corrupt=skip` leaves out.
+    None for a user's own data, which has to be built to be counted.
     """
     if data.is_own:
         return None

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crate.config.errors import UserError
-from crate.data.download import ensure
-from crate.data.published import IDX_FILES, idx_file
+from crate.data.published.download import ensure
+from crate.data.published.published import IDX_FILES, idx_file
+from crate.errors import UserError
 
 UINT8 = 0x08
 CLASSES = (

@@ -16,8 +16,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from crate.config.schema import Data, evaluation_px, pair
-from crate.data.crop import RandomHorizontalFlip, RandomResizedCrop
-from crate.data.device_crop import Cutter
+from crate.data.images.crop import RandomHorizontalFlip, RandomResizedCrop
+from crate.data.images.device_crop import Cutter
 
 Transform = Callable[..., object]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from crate.config.errors import UserError, nearest, shorten
+from crate.errors import UserError, nearest, shorten
 from crate.paths import CHECKOUT
 from crate.sweep.folder import find_sweep
 
@@ -144,11 +144,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(typed: argparse.Namespace) -> int:
     if typed.command == "list":
-        from crate.sweep.show import show_list
+        from crate.sweep.commands.show import show_list
 
         return show_list(typed.outputs)
     if typed.command == "clean" and typed.sweep is None:
-        from crate.sweep.clean import clean
+        from crate.sweep.commands.clean import clean
 
         return clean(typed.outputs, yes=typed.yes)
     sweep = find_sweep(typed.outputs, typed.sweep)
@@ -157,20 +157,20 @@ def _run(typed: argparse.Namespace) -> int:
 
         return show_results(sweep, typed.runs, form=typed.form)
     if typed.command == "cancel":
-        from crate.sweep.cancel import cancel
+        from crate.sweep.commands.cancel import cancel
 
         return cancel(sweep, typed.runs, yes=typed.yes)
     if typed.command == "retry":
         return _retry(sweep, typed)
     if typed.command == "clean":
-        from crate.sweep.clean import clean_sweep
+        from crate.sweep.commands.clean import clean_sweep
 
         return clean_sweep(sweep, yes=typed.yes)
     if typed.command == "sync":
-        from crate.sweep.sync import sync
+        from crate.sweep.commands.sync import sync
 
         return sync(sweep, typed.runs)
-    from crate.sweep import show
+    from crate.sweep.commands import show
 
     if typed.command == "status":
         return show.show_status(sweep, typed.runs, watch=typed.watch, as_json=typed.json)
@@ -182,7 +182,7 @@ def _run(typed: argparse.Namespace) -> int:
 
 
 def _retry(sweep, typed: argparse.Namespace) -> int:
-    from crate.sweep import retry
+    from crate.sweep.commands import retry
     from crate.sweep.state import UNFINISHED
 
     chosen = (retry.FAILED if typed.failed else ()) + (retry.LOST if typed.lost else ())

@@ -4,7 +4,7 @@
         manifest.json           the sweep, its launches, its points and their jobs
         points/<signature>.json a frozen point; see crate/sweep/point_file.py
         jobs/                   what the jobs printed; <job>.exit: the exit code of its script
-    outputs/code/<hash>/        the code that jobs run; see crate/sweep/snapshot.py
+    outputs/code/<hash>/        the code that jobs run; see crate/sweep/code/snapshot.py
 
 The runs themselves lie in outputs/runs, and belong to no sweep. A manifest that is missing or
 damaged is made again from `points/` and the runs. Imports no torch.
@@ -16,10 +16,10 @@ import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from crate import records
-from crate.config.errors import UserError, nearest, shorten
-from crate.ownership import Ownership, held
-from crate.records import Damaged, Unreadable, warn_once
+from crate.errors import UserError, nearest, shorten
+from crate.run import records
+from crate.run.ownership import Ownership, held
+from crate.run.records import Damaged, Unreadable, warn_once
 from crate.sweep.manifest import Manifest
 from crate.sweep.point_file import PointFile
 from crate.sweep.rebuild import digest, rebuilt

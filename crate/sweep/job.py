@@ -11,24 +11,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crate import provenance, records
-from crate.config.errors import UserError
 from crate.config.schema import dump, restore
-from crate.ownership import Busy, owner_of
+from crate.errors import UserError
 from crate.paths import CHECKOUT
-from crate.progress import say_on_console
-from crate.records import read_json
-from crate.runfolder import RunFolder, find
-from crate.secrets import file_mode, redact
-from crate.sweep import snapshot
+from crate.ranks import Ranks, SaidByFirst
+from crate.run import provenance, records
+from crate.run.console import say_on_console
+from crate.run.folder import RunFolder, find
+from crate.run.ownership import Busy, owner_of
+from crate.run.records import read_json
+from crate.run.secrets import file_mode, redact
+from crate.sweep.code import snapshot
+from crate.sweep.code.modules import Modules
+from crate.sweep.define.freeze import Point
+from crate.sweep.define.seal import require_as_launched, seal
 from crate.sweep.folder import SweepFolder
-from crate.sweep.freeze import Point
 from crate.sweep.manifest import Manifest
-from crate.sweep.modules import Modules
 from crate.sweep.point_file import PointFile
-from crate.sweep.seal import require_as_launched, seal
-from crate.train.distributed import Ranks, SaidByFirst
-from crate.train.preempt import ignore_from_now_on
+from crate.train.signals import ignore_from_now_on
 
 logger = logging.getLogger("crate")
 
@@ -115,8 +115,8 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
     from omegaconf.errors import OmegaConfBaseException
 
     from crate.data import facts
-    from crate.preflight import require_startable
-    from crate.run import file_hash, train
+    from crate.tasks.preflight import require_startable
+    from crate.tasks.train import file_hash, train
 
     facts.forget()  # files may have changed since an earlier point of this process
     file_hash.cache_clear()

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from crate.records import Record
-from crate.secrets import redact
+from crate.run.records import Record
+from crate.run.secrets import redact
 
 if TYPE_CHECKING:
-    from crate.sweep.freeze import Point
+    from crate.sweep.define.freeze import Point
     from crate.sweep.options import Launcher
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from crate.records import Record
+from crate.run.records import Record
 from crate.sweep.manifest import LaunchEntry, Statement
 
 
@@ -14,8 +14,8 @@ class PointFile(Record):
     """A point of a sweep as it was launched.
 
     `folder` is the current folder of its launch, `modules` where its own targets are found. `fixed`
-    and `launch` are the sweep's, `inputs` and `digest` the seal (see crate/sweep/seal.py); earlier
-    versions did not store these.
+    and `launch` are the sweep's, `inputs` and `digest` the seal (see
+    crate/sweep/define/seal.py); earlier versions did not store these.
     """
 
     version: int = 1

@@ -6,10 +6,10 @@ import hashlib
 from itertools import combinations
 from pathlib import Path
 
-from crate import records
-from crate.records import Unreadable, warn_once
-from crate.runfolder import RunFolder, runs_by_signature
-from crate.secrets import redact
+from crate.run import records
+from crate.run.folder import RunFolder, runs_by_signature
+from crate.run.records import Unreadable, warn_once
+from crate.run.secrets import redact
 from crate.sweep.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
 from crate.sweep.point_file import PointFile
 

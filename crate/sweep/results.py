@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from crate.config.objective import is_least
-from crate.progress import console
+from crate.run.console import console
 from crate.sweep.cells import Cell, best_run, collect, mean_and_error, metric_of
 from crate.sweep.columns import Column, fitted
 from crate.sweep.folder import SweepFolder

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from crate.config.errors import UserError, nearest, shorten
 from crate.config.label import short_names
-from crate.runfolder import runs_by_signature
-from crate.status import Claim
+from crate.errors import UserError, nearest, shorten
+from crate.run.folder import runs_by_signature
+from crate.run.status import Claim
 from crate.sweep.folder import SweepFolder
 from crate.sweep.state import RunState, look
 from crate.sweep.table import words

@@ -20,15 +20,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crate import records
-from crate.changes import code_changes
-from crate.config.errors import shorten
-from crate.liveness import Owner, age_s, is_alive
-from crate.ownership import owner_of
-from crate.records import Unreadable, read_json
-from crate.runfolder import RunFolder
-from crate.status import Claim, Status
-from crate.sweep.slurm_queue import SlurmQueue
+from crate.errors import shorten
+from crate.run import records
+from crate.run.folder import RunFolder
+from crate.run.liveness import Owner, age_s, is_alive
+from crate.run.ownership import owner_of
+from crate.run.records import Unreadable, read_json
+from crate.run.status import Claim, Status
+from crate.sweep.launchers.slurm_queue import SlurmQueue
+from crate.tasks.changes import code_changes
 
 ACTIVE = ("queued", "running", "stalled")
 UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead")
@@ -176,7 +176,7 @@ def _ended_before_it_began(status: Status, path: Path, slurm: str | None) -> tup
 def exit_mark(outputs: Path, job: str) -> str | None:
     """Return the exit code that a job's script noted; "" if it was killed, None if it never ran.
 
-    See `crate.sweep.slurm.marks`.
+    See `crate.sweep.launchers.slurm.marks`.
     """
     file = next(outputs.glob(f"sweeps/*/jobs/{job}.exit"), None)
     return None if file is None else file.read_text().strip()

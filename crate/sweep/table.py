@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from crate.config.label import short_names
-from crate.progress import console
+from crate.run.console import console
 from crate.sweep.columns import Column, fitted, wrapped
 from crate.sweep.state import RunState
 

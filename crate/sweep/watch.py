@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.live import Live
 
-from crate.progress import console
-from crate.runfolder import runs_by_signature
+from crate.run.console import console
+from crate.run.folder import runs_by_signature
 from crate.sweep.state import RunState, look
 from crate.sweep.table import duration, percent, table, words
 

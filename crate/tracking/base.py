@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from crate.runfolder import RunFolder
+from crate.run.folder import RunFolder
 
 logger = logging.getLogger("crate")
 

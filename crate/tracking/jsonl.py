@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Any
 
-from crate.runfolder import RunFolder
+from crate.run.folder import RunFolder
 from crate.tracking.base import Tracker
 
 logger = logging.getLogger("crate")

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from crate.runfolder import RunFolder
+from crate.run.folder import RunFolder
 from crate.tracking.base import Tracker
 
 

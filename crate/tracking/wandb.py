@@ -19,8 +19,8 @@ import time
 from typing import Any
 
 from crate.paths import CHECKOUT
-from crate.runfolder import RunFolder
-from crate.secrets import redact
+from crate.run.folder import RunFolder
+from crate.run.secrets import redact
 from crate.tracking.base import Tracker
 from crate.tracking.shown import flat, objective, shown
 

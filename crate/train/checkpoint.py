@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from crate.config.errors import UserError, shorten
-from crate.records import whole_file
-from crate.secrets import file_mode
+from crate.errors import UserError, shorten
+from crate.run.records import whole_file
+from crate.run.secrets import file_mode
 from crate.train.checksum import damage
 
 logger = logging.getLogger("crate")

@@ -17,10 +17,10 @@ from tempfile import gettempdir
 import torch
 from torch import nn
 
-from crate.config.errors import UserError
 from crate.config.schema import Config
 from crate.cost import cost
-from crate.provenance import cores, cpu_name
+from crate.errors import UserError
+from crate.run.provenance import cores, cpu_name
 
 # Compiling took 40 s on two cores and saves a tenth of each step there: this saves twice that.
 PAYS_FROM_S = 900.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crate.records import whole_file
+from crate.run.records import whole_file
 
 
 def draw_curve(rows: list[dict[str, Any]], title: str, path: Path) -> None:

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from crate.config.errors import UserError
-from crate.provenance import cpu_name
-from crate.train.distributed import Ranks
+from crate.errors import UserError
+from crate.ranks import Ranks
+from crate.run.provenance import cpu_name
 
 SINGLE = Ranks()
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h

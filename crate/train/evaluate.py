@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crate.config.errors import UserError
-from crate.data.ahead import on_device
+from crate.data.loading.ahead import on_device
+from crate.errors import UserError
+from crate.ranks import Ranks, until_error
 from crate.train.compile import as_compiled
 from crate.train.device import SINGLE, autocast
-from crate.train.distributed import Ranks, until_error
 
 
 @torch.inference_mode()

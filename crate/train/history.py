@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from crate.records import free_name, whole_file
+from crate.run.records import free_name, whole_file
 from crate.tracking.jsonl import as_line
 
 logger = logging.getLogger("crate")

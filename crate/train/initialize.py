@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from crate.config.errors import UserError
 from crate.config.schema import pair
+from crate.errors import UserError
 from crate.model import CRATE, official
 from crate.model.weights import listed, load_weights
 from crate.train.checkpoint import read

@@ -11,23 +11,23 @@ from typing import Any
 
 from torch import nn
 
-from crate.config.errors import UserError
 from crate.config.schema import Config, dump
-from crate.data.ahead import on_device
-from crate.data.loader import eval_batches, train_batches
-from crate.runfolder import RunFolder
-from crate.secrets import redact
+from crate.data.loading.ahead import on_device
+from crate.data.loading.loader import eval_batches, train_batches
+from crate.errors import UserError
+from crate.ranks import until_error
+from crate.run.folder import RunFolder
+from crate.run.secrets import redact
 from crate.tracking import Tracker
 from crate.train.best import Best
 from crate.train.checkpoint import Checkpoints, read
-from crate.train.distributed import until_error
 from crate.train.evaluate import evaluate
 from crate.train.history import History
 from crate.train.optimizer import set_lr
-from crate.train.preempt import Signals
 from crate.train.profile import profiler
 from crate.train.record import Record, Silence
 from crate.train.setup import Setup
+from crate.train.signals import Signals
 from crate.train.state import TrainState
 from crate.train.step import backward, update
 

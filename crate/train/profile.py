@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from crate.runfolder import RunFolder
+from crate.run.folder import RunFolder
 from crate.train.setup import Setup
 
 logger = logging.getLogger("crate")

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from crate.progress import Bar
-from crate.runfolder import RunFolder
+from crate.run.console import Bar
+from crate.run.folder import RunFolder
 from crate.tracking import Tracker
 from crate.train.history import History
 from crate.train.setup import Setup

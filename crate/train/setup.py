@@ -10,16 +10,17 @@ import torch
 from torch import nn, optim
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from crate.config.errors import UserError
 from crate.config.schema import Config, pair
 from crate.config.target import call
 from crate.data import transforms
-from crate.data.batches import batch_length, steps_per_epoch
 from crate.data.cache.choice import with_cache
-from crate.data.label_names import label_names
-from crate.data.loader import load_splits, notes, num_workers
-from crate.data.mixing import Mixing, mixing
-from crate.data.seeds import kept_generators, mixed_seed, seed_everything
+from crate.data.loading.batches import batch_length, steps_per_epoch
+from crate.data.loading.loader import load_splits, notes, num_workers
+from crate.data.loading.mixing import Mixing, mixing
+from crate.data.loading.seeds import kept_generators, mixed_seed, seed_everything
+from crate.data.published.label_names import label_names
+from crate.errors import UserError
+from crate.ranks import Ranks
 from crate.train.compile import compile_layers, decide
 from crate.train.device import (
     SINGLE,
@@ -29,7 +30,6 @@ from crate.train.device import (
     resolve_precision,
     set_deterministic,
 )
-from crate.train.distributed import Ranks
 from crate.train.initialize import initialize
 from crate.train.optimizer import build_optimizer
 from crate.train.schedule import Schedule

@@ -9,7 +9,7 @@ from crate.config.schema import Folder as FolderConfig
 from crate.config.target import call
 from crate.data import transforms
 from crate.data.cache.choice import with_cache
-from crate.data.loader import eval_batches, load_splits, train_batches
+from crate.data.loading.loader import eval_batches, load_splits, train_batches
 
 
 def config_of(root, cache="on", cache_px=32, **changes):

@@ -10,8 +10,8 @@ from crate.config.schema import Digits as DigitsConfig
 from crate.config.target import call
 from crate.data import transforms
 from crate.data.digits import Digits
-from crate.data.loader import train_batches
-from crate.run import prepare
+from crate.data.loading.loader import train_batches
+from crate.tasks.train import prepare
 
 NAMES = ("randaugment", "trivialaugment")
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from crate.config.errors import UserError
 from crate.data import transforms
 from crate.data.cache import build, choice, files
-from crate.data.loader import load_splits
+from crate.data.loading.loader import load_splits
+from crate.errors import UserError
 from crate.paths import CHECKOUT
 from tests.data.folders import caches, config_of, evaluated, same, splits_of, trained
 

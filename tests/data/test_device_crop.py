@@ -8,13 +8,14 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from crate.config.errors import UserError
 from crate.config.schema import Digits as DigitsConfig
-from crate.data import device_crop, transforms
-from crate.data.ahead import on_device, one_ahead
-from crate.data.device_crop import Crops, Cut, resize
+from crate.data import transforms
 from crate.data.digits import Digits
-from crate.data.loader import train_batches
+from crate.data.images import device_crop
+from crate.data.images.device_crop import Crops, Cut, resize
+from crate.data.loading.ahead import on_device, one_ahead
+from crate.data.loading.loader import train_batches
+from crate.errors import UserError
 
 CPU = torch.device("cpu")
 SIZES = [(256, 341), (24, 40), (1, 1), (500, 3), (112, 112), (97, 225), (60, 60)]

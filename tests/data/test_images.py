@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crate.config.errors import UserError
 from crate.config.schema import Digits as DigitsConfig
 from crate.data import transforms
 from crate.data.folder import Folder
-from crate.data.image import read_image
-from crate.data.loader import eval_batches, notes, train_batches
+from crate.data.images.image import read_image
+from crate.data.loading.loader import eval_batches, notes, train_batches
+from crate.errors import UserError
 from tests.launching import TINY, launch, launch_ranks, run_folder, status
 
 DATA = DigitsConfig(img_size=16, in_chans=3, num_classes=2)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crate.config.errors import UserError
-from crate.data.image import read_image, read_pixels
+from crate.data.images.image import read_image, read_pixels
+from crate.errors import UserError
 
 
 def encoded(image, **options):

@@ -8,11 +8,12 @@ import shutil
 import pytest
 from torchvision.datasets import ImageFolder
 
-from crate.config.errors import UserError
-from crate.data import facts, layout
+from crate.data import facts
 from crate.data.folder import Folder
-from crate.data.loader import load_splits
-from crate.run import prepare, signature_of
+from crate.data.loading.loader import load_splits
+from crate.data.published import layout
+from crate.errors import UserError
+from crate.tasks.train import prepare, signature_of
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from crate.config.errors import UserError
 from crate.config.schema import Digits as DigitsConfig
 from crate.data import transforms
-from crate.data.batches import Batches, steps_per_epoch
 from crate.data.digits import Digits
 from crate.data.fashion_mnist import FashionMNIST
 from crate.data.folder import Folder
-from crate.data.loader import eval_batches, train_batches
-from crate.data.seeds import mixed_seeds
+from crate.data.loading.batches import Batches, steps_per_epoch
+from crate.data.loading.loader import eval_batches, train_batches
+from crate.data.loading.seeds import mixed_seeds
+from crate.errors import UserError
 
 DATA = DigitsConfig(img_size=16, in_chans=1, num_classes=10)
 

@@ -13,12 +13,13 @@ import time
 import pytest
 from torchvision import datasets
 
-from crate.config.errors import UserError
-from crate.data import downloaded, facts, published
-from crate.data.download import ensure
+from crate.data import downloaded, facts
 from crate.data.fashion_mnist import FashionMNIST
+from crate.data.published import published
+from crate.data.published.download import ensure
+from crate.errors import UserError
 from crate.paths import CHECKOUT
-from crate.run import prepare, signature_of
+from crate.tasks.train import prepare, signature_of
 from tests import made
 from tests.data.test_loader import write_idx
 

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from crate import changes
 from crate.config.schema import Config, Digits, Folder
 from crate.data import facts
+from crate.tasks import changes
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from crate.config.errors import UserError
-from crate.data import unreadable
 from crate.data.folder import Folder
+from crate.data.images import unreadable
+from crate.errors import UserError
 
 BAD = 2  # of the six images, in the order of their names
 

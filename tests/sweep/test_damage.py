@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from crate.config.errors import UserError
-from crate.ownership import Ownership
-from crate.records import Damaged, warn_once
-from crate.sweep import clean, retry
+from crate.errors import UserError
+from crate.run.ownership import Ownership
+from crate.run.records import Damaged, warn_once
 from crate.sweep.__main__ import main
+from crate.sweep.commands import clean, retry
 from crate.sweep.folder import SweepFolder, sweeps
 from crate.sweep.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
 from crate.sweep.point_file import PointFile
@@ -27,8 +27,8 @@ KEYS = [f"{number:012x}" for number in range(0xA, 0xE)]
 def warnings(caplog, monkeypatch):
     """The warnings of the test, which other tests' calls to `say_on_console` would swallow."""
     warn_once.cache_clear()
-    monkeypatch.setattr("crate.sweep.clean.say_on_console", lambda speaks: None)
-    monkeypatch.setattr("crate.sweep.retry.say_on_console", lambda speaks: None)
+    monkeypatch.setattr("crate.sweep.commands.clean.say_on_console", lambda speaks: None)
+    monkeypatch.setattr("crate.sweep.commands.retry.say_on_console", lambda speaks: None)
     monkeypatch.setattr(logging.getLogger("crate"), "propagate", True)
     return caplog
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from crate.liveness import this_process
-from crate.ownership import Ownership
-from crate.runfolder import RunFolder
-from crate.status import Status
+from crate.run.folder import RunFolder
+from crate.run.liveness import this_process
+from crate.run.ownership import Ownership
+from crate.run.status import Status
 from crate.sweep.state import OTHER_CODE, STALLED_S, look
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from crate.config.check import typed
-from crate.config.errors import UserError
+from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.train.compile import decide
 from crate.train.setup import build
 from crate.train.step import backward
 from tests.launching import TINY, launch, metrics, run_folder, start, wait_for_step
-from tests.test_resume import assert_same_run
+from tests.train.test_resume import assert_same_run
 
 CPU = torch.device("cpu")
 # What one process compiles for a model of three layers, a full batch, a smaller one and an

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from crate.config.check import typed
-from crate.config.errors import UserError
-from crate.data.batches import Batches, batch_length, share
-from crate.data.loader import IDLE, eval_batches, train_batches
-from crate.data.mixing import mixing
-from crate.preflight import require_startable
+from crate.data.loading.batches import Batches, batch_length, share
+from crate.data.loading.loader import IDLE, eval_batches, train_batches
+from crate.data.loading.mixing import mixing
+from crate.errors import UserError
+from crate.ranks import Ranks
+from crate.tasks.preflight import require_startable
 from crate.train.device import resolve_device
-from crate.train.distributed import Ranks
 from tests.launching import TINY
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")

@@ -9,9 +9,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from crate.config.errors import UserError
+from crate.errors import UserError
 from crate.model import CRATE
-from crate.run import prepare
+from crate.tasks.train import prepare
 from crate.train.initialize import initialize
 from crate.train.setup import build
 from tests.launching import TINY, launch, run_folder

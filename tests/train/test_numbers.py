@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from crate.config.check import typed
-from crate.config.errors import UserError
-from crate.data.loader import load_splits
+from crate.data.loading.loader import load_splits
+from crate.errors import UserError
 from crate.train.setup import build
 from crate.train.step import backward, update
 from tests.launching import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crate.data.loader import eval_batches
+from crate.data.loading.loader import eval_batches
 from tests.data.test_loader import Numbers
 from tests.launching import launch, metrics, run_folder, status
 

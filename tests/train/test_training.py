@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from crate.config.check import typed
-from crate.config.errors import UserError
 from crate.config.schema import pair
 from crate.config.target import call
-from crate.data.ahead import on_device
-from crate.data.loader import eval_batches, load_split, train_batches
+from crate.data.loading.ahead import on_device
+from crate.data.loading.loader import eval_batches, load_split, train_batches
 from crate.data.transforms import Normalize, training
+from crate.errors import UserError
 from crate.model import CRATE
 from crate.train.device import resolve_device, resolve_precision
 from crate.train.evaluate import evaluate

@@ -19,14 +19,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from crate import provenance
-from crate.config.errors import UserError
 from crate.data.cache.files import ABOUT, FORMAT, IMAGES, INDEX, Cached, Refused, open_cache
-from crate.data.loader import ignore_signals
+from crate.data.loading.loader import ignore_signals
 from crate.data.source import Source
-from crate.ownership import held
-from crate.progress import Bar
-from crate.records import read_json, whole_file, write_json
+from crate.errors import UserError
+from crate.run import provenance
+from crate.run.console import Bar
+from crate.run.ownership import held
+from crate.run.records import read_json, whole_file, write_json
 
 logger = logging.getLogger("crate")
 

@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from crate.config.errors import UserError
 from crate.config.schema import Data
 from crate.data.cache.build import MARGIN, ensure, estimated_bytes, free_bytes
 from crate.data.cache.files import ABOUT, Refused, fingerprint, open_cache
 from crate.data.cache.place import folder_of_caches
 from crate.data.source import Source
 from crate.data.transforms import evaluation_resize, training_resize
+from crate.errors import UserError
 
 logger = logging.getLogger("crate")
 

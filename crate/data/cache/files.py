@@ -4,7 +4,7 @@
         images.u8        all images one after the other, each (height, width, channels)
         index.npy        (N, 5) int64: offset, height, width, label, crc32 of an image's bytes
         cache.json       what it was made of, and how long the files are; written last
-        owner-<n>.json   who builds it; see crate/ownership.py
+        owner-<n>.json   who builds it; see crate/run/ownership.py
 
 The images are mapped: a crop reads what it needs and no more, out of the one copy that all
 processes share in the page cache. What a process has looked at is unmapped now and then, so that
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from crate.data.source import Source
-from crate.records import read_json, write_json
+from crate.run.records import read_json, write_json
 
 FORMAT = 1
 IMAGES, INDEX, ABOUT = "images.u8", "index.npy", "cache.json"

@@ -1,0 +1,1 @@
+"""What a user types: read, completed and, where it is wrong, explained."""

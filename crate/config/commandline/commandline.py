@@ -1,0 +1,77 @@
+"""From the words of a command line to the arguments that Hydra reads."""
+
+from __future__ import annotations
+
+import sys
+
+from crate.config.commandline.config_dir import config_dirs, options_by_group
+from crate.config.commandline.diagnose import override_errors
+from crate.config.commandline.flags import take_apart
+from crate.config.commandline.overrides import normal
+from crate.config.reference.keys import Key
+from crate.errors import UserError, raise_all
+from crate.paths import CONF as CONF
+
+WITHOUT = ("experiment=null", "sweep=null")  # the default, which Hydra does not take as an override
+
+
+def read(arguments: list[str], launcher: dict[str, list[Key]]) -> list[str]:
+    """Return a command line as Hydra should read it: flags first, values by the type of their key.
+
+    `launcher` declares the keys of `hydra.launcher`. Raises UserError with all mistakes together if
+    there is one that Hydra would not notice, or would answer with a page.
+    """
+    folders = [CONF, *config_dirs(arguments)]
+    groups = options_by_group(folders)
+    words = take_apart(arguments, groups)
+    errors, overrides = list(words.errors), []
+    missing = [folder for folder in folders if not folder.is_dir()]
+    for folder in missing:
+        given = f"--config-dir: there is no folder {folder}"
+        errors.append(UserError(given, fix="--config-dir FOLDER"))
+    chosen = {group for group in groups if (CONF / group).is_dir()} | {"sweep"}
+    for text in words.overrides:
+        if text.lstrip("+") in WITHOUT:
+            continue
+        try:
+            _require_own_launcher(text)
+            overrides.append(normal(text, chosen, launcher))
+        except UserError as error:
+            errors.append(error)
+    if errors and not missing:
+        errors += override_errors(overrides, folders, words.multirun)
+    raise_all(errors)
+    return [*words.flags, *overrides]
+
+
+def _require_own_launcher(text: str) -> None:
+    """Raise UserError for the launchers of Hydra's own plugin, where that is installed too.
+
+    They take code and YAML as these are when a job starts, and call a failed job done.
+    """
+    key, _, name = text.partition("=")
+    if key.strip("+") == "hydra/launcher" and name.startswith("submitit_"):
+        ours = name.removeprefix("submitit_")
+        raise UserError(
+            f"{text}: the launchers submitit_* are another plugin's, not this project's",
+            "local, slurm",
+            f"hydra/launcher={ours if ours in ('local', 'slurm') else 'slurm'}",
+        )
+
+
+def require_no_launcher(overrides: list[str]) -> None:
+    """Raise UserError if a single run was given options that only a sweep reads."""
+    for text in overrides:
+        if text.startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")):
+            raise UserError(
+                f"{text} is for a sweep, and this is a single run",
+                "a sweep of one point or more",
+                "python launch.py -m ..., or sweep=NAME",
+            )
+
+
+def add_config_dir_to_path(arguments: list[str]) -> None:
+    """Let a user's `_target_` name modules that lie in the folder given as `--config-dir`."""
+    for folder in config_dirs(arguments):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))

@@ -1,0 +1,77 @@
+"""Write docs/configuration.md, the reference of every key.
+
+Run `python -m crate.config.reference.document`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from crate.config.reference.entries import SWEEPER, Key, declared, sweeper
+from crate.config.reference.groups import groups, options, summary, tables
+from crate.config.schema import Config, Sweep, Train
+from crate.paths import CHECKOUT, CONF
+
+FILE = CHECKOUT / "docs" / "configuration.md"
+HEAD = """\
+# Configuration reference
+
+Every group, option and key. `python launch.py --help KEY` prints one of them, with the files that
+set it; `python launch.py --cfg job` prints the values of a command line. This page is written from
+the schema by `python -m crate.config.reference.document`.
+
+- Choose an option as `GROUP=OPTION`, set a key as `KEY=VALUE`. What is typed wins over the
+  experiment, that over the options, and these over the defaults below.
+- *default* is empty where an option or you set the key; "as KEY" takes the value of another key.
+- *counts*: the key is part of a run's signature, so that another value is another run. `init_from`
+  counts by its content, a folder of images by its files.
+- `GROUP._target_`, which every option sets, names the class or function that is called;
+  `GROUP.kwargs` holds arguments for one of your own.
+"""
+
+
+def document() -> str:
+    """Return the whole page."""
+    top = [key for key in declared(Config, "") if "." not in key.name]
+    lines = [HEAD, "## Run\n", *_table(top)]
+    lines += ["## train\n", *_table(declared(Train, "train."))]
+    for group in groups():
+        lines += _group(group)
+    lines += ["## hydra.sweeper\n", *_table(declared(sweeper(), SWEEPER))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _group(group: str) -> Iterator[str]:
+    files = options(group, [CONF])
+    yield f"## {group}\n"
+    yield f"| `{group}=` | what it is |\n|---|---|"
+    for name, file in files.items():
+        link = Path("..", file.relative_to(CHECKOUT)).as_posix()
+        yield f"| [`{name}`]({link}) | {_cell(summary(file))} |"
+    yield ""
+    at = f"{group.replace('/', '.')}."
+    if group == "sweep":
+        yield from _table(declared(Sweep, at))
+    for title, found in tables(group, [CONF]):
+        yield f"Keys of {_cell(title)}\n"
+        yield from _table(found)
+
+
+def _table(keys: Iterable[Key]) -> Iterator[str]:
+    yield "| key | type | allowed | default | counts | what it is |\n|---|---|---|---|---|---|"
+    for key in keys:
+        default = f"`{key.default}`" if key.default else ""
+        default = f"as `{default[4:]}" if default.startswith("`as ") else default
+        counts = "yes" if key.in_signature else ""
+        cells = (f"`{key.name}`", key.kind, key.allowed, default, counts, key.help)
+        yield f"| {' | '.join(map(_cell, cells))} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    FILE.write_text(document())

@@ -1,0 +1,1 @@
+"""Single images: files, decoding, crops, and what cannot be read."""

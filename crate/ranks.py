@@ -1,0 +1,212 @@
+"""The processes that train one model together: which one this is, and what they do as one.
+
+torchrun, srun and a single process are told apart here, once. Imports torch only where there are
+processes to join, so that a launch by itself stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crate.errors import UserError, raise_all
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class SaidByFirst(UserError):
+    """An error that rank 0 says for all."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's `rank` of `size`, its `local_rank` of `local_size` on this machine.
+
+    What is collective (all but the fields) has to be called by every rank in the same order.
+    `launcher` is "torchrun", "slurm", or "" for a process by itself.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    launcher: str = ""
+
+    @classmethod
+    def detect(cls) -> Ranks:
+        """Returns who this process is, from what torchrun or srun left in the environment."""
+        env = os.environ
+        if "RANK" in env and "WORLD_SIZE" in env:
+            names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+            given = [int(env[name]) for name in names if name in env]
+            return cls(*given, launcher="torchrun")
+        # srun alone sets the size of a step: a batch script's own process is no rank.
+        size = int(env.get("SLURM_STEP_NUM_TASKS", 1))
+        if size == 1:
+            return cls()
+        counts = _tasks_per_node(env["SLURM_STEP_TASKS_PER_NODE"])
+        local_size = counts[int(env["SLURM_NODEID"])]
+        return cls(int(env["SLURM_PROCID"]), size, int(env["SLURM_LOCALID"]), local_size, "slurm")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, which alone writes and speaks."""
+        return self.rank == 0
+
+    @contextmanager
+    def joined(self, device: str) -> Iterator[None]:
+        """Meets the other ranks, and parts from them on leaving.
+
+        gloo carries what lies on a CPU, NCCL what lies on GPUs. An error is said by rank 0 alone.
+        Raises UserError where a rank would have no GPU of its own.
+        """
+        if not self.launcher:
+            yield
+            return
+        self._join(device)
+        from torch import distributed as dist
+
+        try:
+            yield
+        except UserError as error:
+            raise error if self.is_first else SaidByFirst(str(error)) from error
+        finally:
+            dist.destroy_process_group()
+
+    def _join(self, device: str) -> None:
+        os.environ.setdefault(
+            "TORCH_CPP_LOG_LEVEL", "ERROR"
+        )  # DDP's advice against what `wrap` does
+        import torch
+        from torch import distributed as dist
+
+        on_gpu = torch.cuda.is_available() and device != "cpu"
+        if on_gpu:
+            if self.local_size > torch.cuda.device_count():
+                raise UserError(
+                    f"{self.local_size} ranks on a machine of {torch.cuda.device_count()} GPU(s)",
+                    "a GPU for each rank, or all on the CPU",
+                    f"torchrun --nproc_per_node={torch.cuda.device_count()} launch.py ...",
+                )
+            torch.cuda.set_device(self.local_rank)
+        if self.launcher == "slurm":
+            _export_address(self)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+
+    def first(self, function: Callable[[], Any]) -> Any:
+        """Returns on every rank what `function` returned on rank 0, or raises its UserError."""
+        if not self.launcher:
+            return function()
+        from torch import distributed as dist
+
+        answer: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                answer[0] = function()
+            except UserError as error:
+                dist.broadcast_object_list([None, str(error)])
+                raise
+        dist.broadcast_object_list(answer)
+        if answer[1] is not None:
+            raise SaidByFirst(answer[1])
+        return answer[0]
+
+    def each(self, function: Callable[[], Any]) -> Any:
+        """Returns what `function` returned here; a UserError of any rank is raised by all."""
+        result, error = None, None
+        try:
+            result = function()
+        except UserError as raised:
+            error = raised
+        said = self.gather(None if error is None else str(error))
+        at = next((rank for rank, text in enumerate(said) if text is not None), None)
+        if at is None:
+            return result
+        if not self.is_first:
+            raise SaidByFirst(said[at])
+        raise error or UserError(f"rank {at}: {said[at]}")
+
+    def agree(self, errors: list[UserError]) -> None:
+        """Raises on all ranks what any of them met, if any did; one number is exchanged else."""
+        if self.maximum(len(errors))[0]:
+            self.each(lambda: raise_all(errors[:1]))
+
+    def gather(self, value: Any) -> list[Any]:
+        """Returns every rank's `value`, in their order."""
+        if not self.launcher:
+            return [value]
+        from torch import distributed as dist
+
+        values = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def maximum(self, *numbers: int) -> list[int]:
+        """Returns the largest of every rank's numbers, one by one: how ranks agree on a flag."""
+        if not self.launcher:
+            return list(numbers)
+        import torch
+        from torch import distributed as dist
+
+        largest = torch.tensor(numbers)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return largest.tolist()
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Returns the sum over the ranks of a tensor (one shape on all)."""
+        if not self.launcher:
+            return tensor
+        from torch import distributed as dist
+
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Returns `model`, whose backward averages the gradients over the ranks."""
+        if self.size == 1:
+            return model
+        from torch.nn.parallel import DistributedDataParallel
+
+        # Looking for unused weights keeps the buckets as they are: DDP would else rearrange them
+        # after the first step of a process, and a resumed sum would differ in its last bit.
+        return DistributedDataParallel(model, find_unused_parameters=True)
+
+
+def until_error(batches: Iterable[Any], errors: list[UserError]) -> Iterator[Any]:
+    """Yields the batches; a UserError ends them and goes to `errors`, for all ranks to agree on."""
+    try:
+        yield from batches
+    except UserError as error:
+        errors.append(error)
+
+
+def _tasks_per_node(text: str) -> list[int]:
+    """Returns "2(x3),1" as [2, 2, 2, 1]."""
+    counts: list[int] = []
+    for number, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
+        counts += [int(number)] * int(times or 1)
+    return counts
+
+
+def _export_address(ranks: Ranks) -> None:
+    """Says where the ranks of a Slurm step meet: its first node, at a port of the job's own."""
+    env = os.environ
+    if "MASTER_ADDR" not in env:
+        first = _scontrol("hostnames", env["SLURM_STEP_NODELIST"]).split()[0]
+        address = re.search(r"NodeAddr=(\S+)", _scontrol("node", first))
+        env["MASTER_ADDR"] = address[1] if address else first  # its name need not resolve
+    step = int(env["SLURM_JOB_ID"]) * 7 + int(env.get("SLURM_STEP_ID", 0))
+    env.setdefault("MASTER_PORT", str(20000 + step % 20000))
+    env.update(RANK=str(ranks.rank), WORLD_SIZE=str(ranks.size), LOCAL_RANK=str(ranks.local_rank))
+
+
+def _scontrol(*words: str) -> str:
+    command = ["scontrol", "show", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,58 @@
+"""What this machine has, as far as that is known without torch."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from pathlib import Path
+
+from crate.errors import UserError
+
+AMD = Path("/dev/kfd")  # where ROCm's driver is, whose GPUs torch calls "cuda" too
+
+
+@cache
+def num_gpus() -> int | None:
+    """Return how many GPUs CUDA's driver offers this process, or None if only torch can tell.
+
+    The driver heeds CUDA_VISIBLE_DEVICES. torch may find fewer, if the driver is too old for it.
+    """
+    if AMD.exists():
+        return None
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    is_there = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if is_there else 0
+
+
+def device_errors(device: str, ranks: int = 1, local_ranks: int = 1) -> list[UserError]:
+    """Return why `ranks` processes, `local_ranks` of them here, cannot train on `device`.
+
+    An empty list is no promise: torch has the last word when it is imported.
+    """
+    if ranks > 1 and device not in ("auto", "cpu", "cuda"):
+        return [
+            UserError(f"device={device} is for one rank, not {ranks}", "cuda, cpu", "device=auto")
+        ]
+    there = ["auto", "cpu"] + ["mps"] * (sys.platform == "darwin")
+    if device in there and (local_ranks == 1 or device != "auto"):
+        return []
+    if (gpus := num_gpus()) is None:
+        return []
+    there += ["cuda"] * (gpus > 0) + [f"cuda:{index}" for index in range(gpus)]
+    if device not in there:
+        why = "" if gpus else ", and CUDA offers no GPU"
+        return [UserError(f"device={device} is not there{why}", ", ".join(there), "device=auto")]
+    if 0 < gpus < local_ranks:
+        return [
+            UserError(
+                f"{local_ranks} ranks on a machine of {gpus} GPU(s)",
+                "a GPU for each rank, or all on the CPU",
+                f"torchrun --nproc_per_node={gpus} launch.py ..., or device=cpu",
+            )
+        ]
+    return []

@@ -1,0 +1,21 @@
+"""What `meta.json` holds of a run: its code, versions and machine, and what `auto` became."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from crate.run.records import Record
+
+
+@dataclass(kw_only=True)
+class Meta(Record):
+    """The origin of a run; what only people read of it is among the `unknown` keys.
+
+    `code` holds the digests of the imported files, `fingerprint` the hash of them all.
+    """
+
+    version: int = 1
+    fingerprint: str | None = None
+    code: dict[str, str] | None = None
+    auto: dict[str, Any] = field(default_factory=dict)

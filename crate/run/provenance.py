@@ -1,0 +1,104 @@
+"""Where a result comes from: code, versions and machine. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from crate.paths import CHECKOUT
+from crate.run.secrets import redact
+
+PACKAGES = ("torch", "torchvision", "timm", "lion-pytorch", "numpy", "scikit-learn", "hydra-core")
+SNAPSHOT_FILE = ".snapshot.json"  # marks a copy of the code; see crate/sweep/code/snapshot.py
+# Files of keys, as patterns of lower-case names; no copy and no diff may show what they hold.
+SECRET_FILES = (
+    *(".env*", "*.pem", "*.key", "*.p12", "*.pfx", "*.secret", "*credentials*"),
+    *("id_rsa*", "id_ed25519*", "id_ecdsa*", ".netrc", "_netrc"),
+)
+# A git hook sets these; then git would tell of its repository, wherever one asks.
+HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+
+
+def describe() -> dict[str, Any]:
+    """Return revision, uncommitted changes, versions and machine, without secrets."""
+    return {
+        **redact(revision()),
+        "command": redact(sys.argv),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+    }
+
+
+def revision(checkout: Path = CHECKOUT) -> dict[str, str | None]:
+    """Returns `revision` and `dirty_diff` of a checkout; None where no repository holds it.
+
+    A snapshot tells those that its checkout had, not those of a repository around it.
+    """
+    if is_snapshot(checkout):
+        with suppress(OSError, ValueError, KeyError):
+            taken = json.loads((checkout / SNAPSHOT_FILE).read_text())
+            return {key: taken[key] for key in ("revision", "dirty_diff")}
+    # The tree is asked for too: a repository around the checkout need not hold it.
+    answer = git(checkout, "rev-parse", "HEAD", "HEAD:./")
+    if answer is None:
+        return {"revision": None, "dirty_diff": None}
+    patterns = [each for name in SECRET_FILES for each in (f"**/{name}", f"**/{name}/**")]
+    hidden = [f":(exclude,glob,icase){pattern}" for pattern in patterns]
+    diff = git(checkout, "diff", "--no-ext-diff", "--no-color", "HEAD", "--", ".", *hidden)
+    return {
+        "revision": answer.decode().split()[0],
+        "dirty_diff": None if diff is None else diff.decode(errors="replace"),
+    }
+
+
+def is_snapshot(checkout: Path) -> bool:
+    """Tells a sweep's copy of the code from a checkout."""
+    return (checkout / SNAPSHOT_FILE).is_file() and not (checkout / ".git").exists()
+
+
+def git(folder: Path, *arguments: str) -> bytes | None:
+    """Returns what git says in a folder; None where there is no git or no repository."""
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    environment = {name: os.environ[name] for name in os.environ if name not in HOOK_VARIABLES}
+    try:
+        return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cores() -> int:
+    """Returns the cores that this process may use: its share of a launcher's, or all it has."""
+    if "CRATE_CORES" in os.environ:
+        return int(os.environ["CRATE_CORES"])
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """Returns the processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()

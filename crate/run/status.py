@@ -1,0 +1,75 @@
+"""What `status.json` holds of a run: how far it is, how it ended, and who is to run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crate.run.liveness import Owner
+from crate.run.records import Record
+
+
+@dataclass(kw_only=True)
+class Claim(Record):
+    """Who is to run a point: a Slurm job, a local pool, or the process that launches it.
+
+    `pool` is the path of the pool's heartbeat file, `code` the name of the code snapshot.
+    """
+
+    slurm: str | None = None
+    pool: str | None = None
+    process: Owner | None = None
+    code: str | None = None
+
+
+@dataclass(kw_only=True)
+class Measured(Record):
+    """How long an epoch took, for the estimates of later plans; `shape` identifies the work."""
+
+    shape: str
+    device_s_per_epoch: float
+    hardware: str
+    in_slurm: bool
+
+
+@dataclass(kw_only=True)
+class Status(Record):
+    """The status of one run; times are in seconds since 1970 by the clock of its machine."""
+
+    version: int = 1
+    state: Literal["queued", "running", "stopped", "failed", "finished"] | None = None
+    reason: str | None = None
+    traceback: str | None = None
+    claim: Claim | None = None
+    attempts: int = 0
+    heartbeat: float | None = None
+    sigterm_at: float | None = None
+    step: int = 0
+    total_steps: int | None = None
+    step_at: float | None = None
+    images_per_s: float | None = None
+    remaining_s: float | None = None
+    last_top1: float | None = None
+    best_top1: float | None = None
+    best_step: int = 0
+    best_chosen_on: str = "the evaluation split"
+    best_is_lost: bool = False
+    test: dict[str, float] = field(default_factory=dict)
+    time_s: float | None = None
+    size_mb: float | None = None
+    measured: Measured | None = None
+
+    def check(self) -> None:
+        """Raise ValueError if a finished run has no result."""
+        if self.state == "finished" and None in (self.last_top1, self.best_top1):
+            raise ValueError("the run is finished, and last_top1 or best_top1 is missing")
+
+    @property
+    def job(self) -> str | None:
+        """The Slurm job that is to run it, or runs it."""
+        return self.claim.slurm if self.claim else None
+
+    @property
+    def progress(self) -> float:
+        """The part of all steps that is done, between 0 and 1."""
+        return self.step / self.total_steps if self.total_steps else 0.0

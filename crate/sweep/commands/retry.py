@@ -1,0 +1,126 @@
+"""`retry`: run again what did not finish, with the configuration frozen at its launch."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from crate.errors import UserError
+from crate.run.console import say_on_console
+from crate.run.folder import RunFolder
+from crate.sweep import options
+from crate.sweep.code import snapshot
+from crate.sweep.folder import SweepFolder, locked
+from crate.sweep.launch import background
+from crate.sweep.launch.ending import say_end
+from crate.sweep.launch.handover import hand_over
+from crate.sweep.launchers import local
+from crate.sweep.manifest import LaunchEntry, Manifest
+from crate.sweep.point_file import PointFile
+from crate.sweep.select import Selection
+from crate.sweep.state import UNFINISHED
+from crate.sweep.table import words
+
+logger = logging.getLogger("crate")
+FAILED = ("failed", "timeout", "out_of_memory", "dead", "damaged")
+LOST = ("lost",)
+
+
+def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new_code: bool) -> int:
+    """Hand the runs in `states` over again, to the launcher of the sweep's last launch.
+
+    Each goes on from its last checkpoint, in the snapshot that it had, or in one of the checkout
+    as it is now. Return 1 if a run that was waited for did not finish, or could not be run again.
+    """
+    say_on_console(True)
+    with locked(sweep.outputs):
+        sweep.repair()
+        selection = Selection(sweep, wanted)
+        manifest = selection.manifest
+        asked = selection.in_states(*states)
+        chosen = _options(sweep, manifest) if asked else options.Local()
+        points = _points(sweep, manifest, asked)
+        todo = _snapshots(sweep, manifest, points, new_code=new_code)
+        for key, point in points.items():
+            if selection.paths[key] is None:
+                RunFolder.create(str(sweep.outputs), point.label, key)
+        if todo:
+            entry = LaunchEntry.of(chosen, done=0, joined=0, submitted=len(todo))
+            manifest.launches.append(replace(entry, code=next(iter(todo.values())).name))
+        heartbeat = local.Heartbeat.new(sweep)
+        arrays = hand_over(sweep, manifest, todo, chosen, heartbeat)
+    where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
+    logger.info("%s: %d to run again%s", sweep.path.name, len(todo), where)
+    is_short = len(points) < len(asked)
+    if isinstance(chosen, options.Local) and todo:
+        swept = {key: selection.swept[key] for key in todo}
+        on_cpu = {point.config["device"] for point in points.values()} == {"cpu"}
+        request = local.Request(sweep, heartbeat, swept, todo, chosen, on_cpu)
+        if chosen.wait is False:
+            background.start(request)
+            return int(is_short)
+        local.run_all(request)
+        say_end(sweep, todo)
+        ended = Selection(sweep, []).in_states(*UNFINISHED)
+        return int(is_short or any(key in todo for key in ended))
+    return int(is_short)
+
+
+def _points(sweep: SweepFolder, manifest: Manifest, keys: list[str]) -> dict[str, PointFile]:
+    """Return the frozen points that can be read; log an error with the remedy for the others."""
+    points = {}
+    for key in keys:
+        try:
+            points[key] = sweep.point(key)
+        except UserError as error:
+            what = f"{error.given}, so that {words(manifest.points[key].swept)} is not run again"
+            allowed = "launching the sweep again, which freezes the point anew"
+            logger.error("error: %s", UserError(what, allowed, _command(manifest)))
+    return points
+
+
+def _command(manifest: Manifest) -> str:
+    """Return what to type to launch a sweep again."""
+    command = manifest.launches[-1].command if manifest.launches else []
+    return shlex.join(["python", *command]) if command else "the command of its launch"
+
+
+def _options(sweep: SweepFolder, manifest: Manifest) -> options.Launcher:
+    """Return the launcher of the sweep's last launch; raise UserError if that is not known."""
+    kinds = {kind.__name__.lower(): kind for kind in options.KINDS}
+    try:
+        last = manifest.launches[-1]
+        return kinds[last.launcher](**last.options | {"plan": False, "budget_h": None})
+    except (IndexError, KeyError, TypeError) as error:
+        raise UserError(
+            f"the manifest of {sweep.path.name} does not tell how it was launched",
+            "launching the sweep again",
+            _command(manifest),
+        ) from error
+
+
+def _snapshots(
+    sweep: SweepFolder, manifest: Manifest, points: dict[str, PointFile], *, new_code: bool
+) -> dict[str, Path]:
+    """Return the code snapshot that each run is to be run by."""
+    if new_code and points:
+        roots = {point.data_root for point in points.values()} - {None}
+        code = snapshot.take(sweep.outputs, excluded=[Path(root) for root in sorted(roots)])
+        return dict.fromkeys(points, code)
+    found = {}
+    for key in points:
+        codes = [each.code for each in manifest.points[key].attempts if each.code]
+        codes = codes or [each.code for each in manifest.launches if each.code]
+        if not codes:
+            given = f"the manifest of {sweep.path.name} does not tell which code ran {key}"
+            raise UserError(given, "the checkout as it is now", "--new-code")
+        found[key] = snapshot.place(sweep.outputs, codes[-1])
+        if not found[key].is_dir():
+            raise UserError(
+                f"the snapshot {found[key]} is gone", "the checkout as it is now", "--new-code"
+            )
+    for code in set(found.values()):
+        snapshot.require_intact(code)
+    return found

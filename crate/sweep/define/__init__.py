@@ -1,0 +1,1 @@
+"""From sweep files and command lines to frozen, checked configurations."""

@@ -1,0 +1,52 @@
+"""Sweep files: `sweeps/NAME.yaml` in the checkout, and below a folder given as `--config-dir`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from crate.config.commandline.typed_paths import make_sweep_absolute
+from crate.config.schema import Sweep
+from crate.errors import UserError, nearest, shorten
+from crate.paths import CHECKOUT
+
+
+def sweep_files(config_dirs: list[Path]) -> dict[str, Path]:
+    """Returns the sweep files by name; those of a user's own folder come before ours."""
+    files = {}
+    for folder in (CHECKOUT, *config_dirs):
+        files |= {file.stem: file for file in sorted((folder / "sweeps").glob("*.yaml"))}
+    return files
+
+
+def register(config_dirs: list[Path]) -> None:
+    """Makes every sweep file an option of the group `sweep`, which runs all of its points."""
+    for name, file in sweep_files(config_dirs).items():
+        sweep = read(file)
+        if (folder := file.parent.parent) in config_dirs:
+            make_sweep_absolute(sweep, folder)
+        node = {"hydra": {"mode": "MULTIRUN"}, "sweep": sweep}
+        store = ConfigStore.instance()
+        store.store(group="sweep", name=name, node=OmegaConf.create(node), package="_global_")
+
+
+def read(file: Path) -> DictConfig:
+    """Returns the sweep of a file; raises UserError for what is none, or has a key of no sweep."""
+    names = [entry.name for entry in fields(Sweep) if entry.name != "name"]
+    try:
+        sweep = OmegaConf.load(file)
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise UserError(f"{file} is no YAML: {where}", ", ".join(names)) from error
+    if not isinstance(sweep, DictConfig):
+        raise UserError(f"{file} is no sweep", ", ".join(names), "grid: {KEY: VALUES}")
+    for key in sweep:
+        if key not in names:
+            ranked = nearest(str(key), names)
+            raise UserError(f"{file}: there is no key {key}", shorten(ranked), f"{ranked[0]}: ...")
+    sweep["name"] = file.stem
+    return sweep

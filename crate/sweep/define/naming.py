@@ -1,0 +1,34 @@
+"""The identity of a sweep: its name, and what was typed for all of its points."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from crate.config.label import known_keys
+from crate.paths import CHECKOUT
+from crate.sweep.define.freeze import Point, fixed_overrides, parse
+
+GROUPS = ("model", "optimizer", "data", "schedule", "augment", "experiment")
+
+
+def sweep_name(points: list[Point], master: DictConfig) -> str:
+    """Return the sweep's name: as typed, of its file, or the swept keys."""
+    if master.name is not None:
+        return master.name
+    if master.sweep is not None:
+        return master.sweep.name
+    keys = dict.fromkeys(key for point in points for key in point.swept)
+    words = [key.rpartition(".")[2] for key in keys if key != "seed" or len(keys) == 1]
+    return "_x_".join(words) or points[0].label
+
+
+def identity_of_fixed(point: Point, master: DictConfig) -> list[str]:
+    """Return what was typed for all points, as far as it can change their results.
+
+    A path below the checkout counts as typed there, so that the sweep is the same from any folder.
+    """
+    known = {*GROUPS, "init_from", *known_keys(point.config)}
+    typed = [text for text in fixed_overrides(master) if parse(text).key_or_group in known]
+    paths = [text for text in typed if parse(text).key_or_group == "init_from"]
+    others = [text for text in typed if text not in paths]
+    return sorted(others + [text.replace(f"{CHECKOUT}/", "", 1) for text in paths])

@@ -1,0 +1,1 @@
+"""One launch: plan, freeze, hand over, wait."""

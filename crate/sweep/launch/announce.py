@@ -1,0 +1,36 @@
+"""What a launch says before its runs begin."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from crate.errors import shorten
+from crate.sweep.options import Launcher, ignored
+
+logger = logging.getLogger("crate")
+
+
+def say_ignored(options: Launcher, typed: list[str]) -> None:
+    """Name the options of other launchers that this one ignores; `typed` are the overrides."""
+    if names := ignored(options, typed):
+        kind = type(options).__name__.lower()
+        logger.warning("hydra/launcher=%s ignores %s", kind, ", ".join(names))
+
+
+def in_words(*, done: int, joined: int, submitted: int, arrays: list[str]) -> str:
+    """Return what a launch does with its points; `arrays` are the numbers of Slurm's jobs."""
+    where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
+    return f"{done} done, {joined} at work already, {submitted} to run{where}"
+
+
+def warn_of_best(finished: list[Path]) -> None:
+    """Warn of finished runs whose best weights are gone; their content is checked when read."""
+    without = [path.name for path in finished if not (path / "checkpoints" / "best.pt").exists()]
+    if without:
+        logger.warning(
+            "%d finished run(s) without checkpoints/best.pt: %s; a step checkpoint may hold the "
+            "same weights, and rerun=true trains anew",
+            len(without),
+            shorten(without, 3),
+        )

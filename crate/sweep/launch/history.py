@@ -1,0 +1,106 @@
+"""How long earlier runs took: the base of a plan's estimates. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from omegaconf import OmegaConf
+
+from crate.config.schema import Config, restore
+from crate.config.signature import shape
+from crate.cost import Cost, cost
+from crate.run.folder import RunFolder, runs_by_signature
+from crate.run.provenance import cpu_name
+
+
+@dataclass
+class Measured:
+    """Finished runs of one shape: device-seconds of an epoch, hardware, one of their folders."""
+
+    example: Path
+    seconds: list[float] = field(default_factory=list)
+    hardware: set[str] = field(default_factory=set)
+
+    @property
+    def where(self) -> str:
+        """Return how many runs these are and on what."""
+        number = len(self.seconds)
+        return f"{number} run{'s' * (number > 1)} on {', '.join(sorted(self.hardware))}"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """FLOP/s that runs of one shape reached, and the FLOPs of one forward pass of their model."""
+
+    flops_per_s: float
+    forward_flops: float
+    measured: Measured
+
+
+class History:
+    """Finished runs below `outputs`, by shape; `in_slurm` selects those of Slurm's jobs."""
+
+    def __init__(self, outputs: str, *, in_slurm: bool) -> None:
+        self._shapes: dict[str, Measured] = {}
+        for path in runs_by_signature(outputs).values():
+            found = RunFolder(path).status.measured
+            if found and found.in_slurm == in_slurm:
+                measured = self._shapes.setdefault(found.shape, Measured(path))
+                measured.seconds.append(found.device_s_per_epoch)
+                measured.hardware.add(found.hardware)
+
+    def of(self, config: Config) -> tuple[float, str] | None:
+        """Return the median device-seconds of an epoch of this shape, and its source in words."""
+        measured = self._shapes.get(shape(config))
+        if measured is None:
+            return None
+        return statistics.median(measured.seconds), f"measured in {measured.where}"
+
+    def scaled(self, config: Config, whole: Cost) -> tuple[float, str] | None:
+        """Return device-seconds of an epoch by the rate of another shape, and its source in words.
+
+        That shape is the one nearest in the FLOPs of a forward pass: small models reach a small
+        part of the rate of large ones.
+        """
+        if not whole.train_flops or not whole.forward_flops:
+            return None
+        rates = [rate for rate in self._rates if _may_serve(config, rate.measured)]
+        if not rates:
+            return None
+        size = math.log(whole.forward_flops)
+        nearest = min(rates, key=lambda rate: abs(math.log(rate.forward_flops) - size))
+        seconds = whole.train_flops / config.train.epochs / nearest.flops_per_s
+        return seconds, f"scaled by FLOPs from another shape, measured in {nearest.measured.where}"
+
+    @cached_property
+    def _rates(self) -> list[Rate]:
+        """The rate of each shape whose FLOPs are known; reads one configuration a shape."""
+        rates = []
+        for measured in self._shapes.values():
+            config = _stored_config(measured.example)
+            whole = cost(config) if config is not None else None
+            if whole is not None and whole.train_flops and whole.forward_flops:
+                flops = whole.train_flops / config.train.epochs
+                seconds = statistics.median(measured.seconds)
+                rates.append(Rate(flops / seconds, whole.forward_flops, measured))
+        return rates
+
+
+def _may_serve(config: Config, measured: Measured) -> bool:
+    """Return whether runs were on a device that a configuration may get."""
+    return config.device != "cpu" or measured.hardware == {cpu_name()}
+
+
+def _stored_config(run: Path) -> Config | None:
+    """Return a run's configuration; None where this version cannot read it."""
+    try:
+        config = OmegaConf.to_object(restore(yaml.safe_load((run / "config.yaml").read_text())))
+        cost(config)  # counts images, which may be gone
+    except Exception:  # a run that cannot be priced is no base of an estimate
+        return None
+    return config

@@ -1,0 +1,1 @@
+"""The launchers: what runs frozen points."""

@@ -1,0 +1,154 @@
+"""A slot of the local pool: one worker process that runs one point after another.
+
+The worker leads a session. Ctrl-C therefore reaches the pool alone, which passes it on to each
+worker once, and whatever a dead worker leaves behind can be ended with it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from crate.errors import UserError
+from crate.run import provenance
+from crate.sweep.folder import SweepFolder
+from crate.sweep.options import Local
+
+EXIT_S = 20.0  # how long a worker without a run may take to exit
+
+
+class Slot:
+    """One worker process and the signature of the run that it is at, if any."""
+
+    def __init__(self, sweep: SweepFolder, environment: dict[str, str]) -> None:
+        self._command = [sys.executable, "-m", "crate.sweep.worker", str(sweep.path)]
+        self._environment, self._log = environment, sweep.jobs / "workers.out"
+        self._code: Path | None = None
+        self._deadline = float("inf")  # by which a worker that no longer answers has to exit
+        self.process: subprocess.Popen[str] | None = None
+        self.signature: str | None = None
+        self.is_fresh = False  # whether the worker was started for the run that it is at
+
+    @property
+    def pipe(self) -> IO[str] | None:
+        """Where the worker answers; None if it does so no longer."""
+        return None if self.process is None or self.process.stdout.closed else self.process.stdout
+
+    def begin(self, signature: str, code: Path) -> None:
+        """Hand a point to the worker; start one if none is alive in the snapshot `code`."""
+        if self.process is not None and (self.process.poll() is not None or code != self._code):
+            self.end()
+        self._code, self.signature, self.is_fresh = code, signature, self.process is None
+        if self.is_fresh:
+            self._start()
+        with suppress(BrokenPipeError):  # the worker is dead, which `update` notices
+            self.process.stdin.write(f"{signature}\n")
+            self.process.stdin.flush()
+
+    def _start(self) -> None:
+        self._deadline = float("inf")
+        try:
+            with open(self._log, "ab") as log:
+                self.process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    cwd=self._code,
+                    env={**os.environ, **self._environment},
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self.signature = None
+            raise UserError(
+                f"cannot start a worker in {self._code}: {error}",
+                "the folders of the sweep and of its code, as the launch left them",
+                "the same command, which goes on where the runs were",
+            ) from error
+
+    def update(self) -> int | None:
+        """Free the slot if its run has ended; return its exit code, or that of a worker that died.
+
+        The end of the process counts, and not only that of its pipe: a process that the worker
+        started, such as one of a data loader, may hold the pipe open after the worker's death.
+        """
+        if self.pipe and select.select([self.pipe], [], [], 0)[0]:
+            if answer := self.pipe.readline():
+                self.signature = None
+                return int(answer.split()[1])
+            self.pipe.close()  # it exits, or is of no use: it can no longer answer
+            self._deadline = time.monotonic() + EXIT_S
+        if self.process.poll() is None and time.monotonic() < self._deadline:
+            return None
+        self.signature = None
+        return self._bury()
+
+    def dismiss(self) -> None:
+        """Ask the worker to exit, after the run that it is at."""
+        if self.process is not None:
+            with suppress(BrokenPipeError):  # bytes that a dead worker never read
+                self.process.stdin.close()
+
+    def interrupt(self) -> None:
+        """Have the run save and end; at a second time, end at once."""
+        if self.process is not None and self.signature is not None:
+            self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> None:
+        """Wait until the worker has exited; kill it if it does not, once it has no run."""
+        if self.process is None:
+            return
+        self.dismiss()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(None if self.signature else EXIT_S)
+        self._bury()
+
+    def _bury(self) -> int:
+        """Kill what is left of the worker and of the processes it started; return its exit code."""
+        process, self.process = self.process, None
+        with suppress(ProcessLookupError):  # no other group has this number while one is left
+            os.killpg(process.pid, signal.SIGKILL)
+        for pipe in (process.stdin, process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()
+        return process.wait()
+
+
+def environments(options: Local, number: int, *, on_cpu: bool) -> list[dict[str, str]]:
+    """Return the environment that gives each slot its share of the machine.
+
+    There are no more slots than runs (`number`); `on_cpu` leaves the GPUs alone. The caller's own
+    OMP_NUM_THREADS holds unless the options name a number of threads.
+    """
+    gpus, cores = [] if on_cpu else _gpus(), provenance.cores()
+    wanted = options.threads or options.cpus_per_task or int(os.environ.get("OMP_NUM_THREADS", 0))
+    if gpus:
+        gpus = [gpu for _ in range(options.runs_per_gpu) for gpu in gpus]
+        slots = min(options.slots or len(gpus), len(gpus))
+    else:
+        slots = options.slots or max(1, cores // (wanted or 1))
+    slots = min(slots, number)
+    threads = wanted or max(1, cores // slots)
+    shares = [{"OMP_NUM_THREADS": str(threads), "CRATE_CORES": str(threads)} for _ in range(slots)]
+    for share, gpu in zip(shares, gpus, strict=False):
+        share["CUDA_VISIBLE_DEVICES"] = gpu
+    return shares
+
+
+def _gpus() -> list[str]:
+    """Return the GPUs that the caller may use, as CUDA_VISIBLE_DEVICES names them."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return [str(n) for n, _ in enumerate(x for x in listed.splitlines() if x.startswith("GPU "))]

@@ -1,0 +1,1 @@
+"""What `launch.py` can do with one configuration: a task a module."""

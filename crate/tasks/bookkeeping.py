@@ -1,0 +1,169 @@
+"""What a run writes down, and says, of its beginning and of its end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from dataclasses import fields
+from typing import Any
+
+from crate.config.schema import Config, Target, dump
+from crate.config.signature import shape
+from crate.data import facts
+from crate.errors import UserError
+from crate.paths import CHECKOUT
+from crate.run import code_record, provenance
+from crate.run.folder import RunFolder
+from crate.run.status import Claim, Measured
+from crate.train.checksum import damage
+
+logger = logging.getLogger("crate")
+
+
+def begin(
+    folder: RunFolder, config: Config, overrides: list[str], built: Any, attempt: int
+) -> None:
+    """Writes down what is going to run, where and as which attempt, and says so.
+
+    `built` is what trains it, a Setup.
+    """
+    folder.freeze(dump(config), overrides)
+    folder.update_meta(
+        **provenance.describe(),
+        **_code(config),
+        images=facts.stamp(config.data),
+        auto=built.auto,
+        ranks=built.ranks.size,
+    )
+    folder.update_status(
+        state="running",
+        claim=claim_of_job(),
+        attempts=attempt,
+        reason=None,
+        traceback=None,
+        sigterm_at=None,
+        step=folder.status.step,
+        total_steps=built.total_steps,
+    )
+    for note in (*built.notes, built.compiled):
+        logger.info(note)
+    weights = sum(weight.numel() for weight in built.model.parameters())
+    logger.info(
+        "%s: %s weights, %d epochs, %d steps, %s on %s%s",
+        folder.path.name,
+        f"{weights:,}",
+        config.train.epochs,
+        built.total_steps,
+        built.precision,
+        built.device.type,
+        f", {built.ranks.size} ranks" if built.ranks.size > 1 else "",
+    )
+
+
+def _code(config: Config) -> dict[str, Any]:
+    """Return the files of code that this process has imported for the run, and their hash."""
+    nodes = (getattr(config, entry.name) for entry in fields(config))
+    files = code_record.record(node._target_ for node in nodes if isinstance(node, Target))
+    return {"code": files, "fingerprint": code_record.fingerprint(files)}
+
+
+def claim_of_job() -> Claim | None:
+    """Return what started this process: a Slurm job by its number, a local pool, or None."""
+    env = os.environ
+    code = CHECKOUT.name if provenance.is_snapshot(CHECKOUT) else None
+    if "CRATE_POOL" in env:
+        return Claim(pool=env["CRATE_POOL"], code=code)
+    if "SLURM_ARRAY_JOB_ID" in env:
+        return Claim(slurm=f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}", code=code)
+    return Claim(slurm=env["SLURM_JOB_ID"], code=code) if "SLURM_JOB_ID" in env else None
+
+
+def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
+    """Draws the curve, marks the run finished, and says where everything is.
+
+    `result` is the state that training reached, a TrainState.
+    """
+    from crate.train.device import hardware
+
+    _draw(folder, f"{folder.path.name}; best chosen on {chosen_on(built.splits)}")
+    folder.update_meta(**_code(config))  # now with what was imported late
+    folder.update_status(
+        state="finished",
+        step=result.step,
+        best_top1=result.best_top1,
+        best_step=result.best_step,
+        last_top1=result.last_top1,
+        best_chosen_on=chosen_on(built.splits),
+        best_is_lost=result.best_is_lost,
+        test=result.test,
+        time_s=round(result.time_s(), 3),
+        measured=Measured(  # tells a later plan how long such a run takes
+            shape=shape(config),
+            device_s_per_epoch=result.time_s() * built.ranks.size / config.train.epochs,
+            hardware=hardware(built.device),
+            in_slurm="SLURM_JOB_ID" in os.environ,
+        ),
+        size_mb=folder.size_mb(),
+    )
+    if folder.status.state != "finished":  # refused by a full disk
+        raise UserError(
+            f"the status of {folder.path} could not be written",
+            "a disk with room; the run is saved at its last step",
+            "the same command, which marks it finished",
+        )
+    logger.info("run folder: %s (%.1f MB)", folder.path, folder.size_mb())
+    say_result(folder)
+
+
+def _draw(folder: RunFolder, title: str) -> None:
+    """Draw the curve, without which a run is finished all the same."""
+    from crate.train.curve import draw_curve
+
+    try:
+        draw_curve(folder.read_metrics(), title, folder.curve)
+    except OSError:  # a full disk: nothing else could be written either
+        raise
+    except Exception as error:
+        logger.warning("the curve could not be drawn: %s: %s", type(error).__name__, error)
+
+
+def chosen_on(splits: dict[str, Any]) -> str:
+    """Returns in words on which images the best was chosen."""
+    if "test" not in splits:
+        return "the evaluation split"
+    return f"{len(splits['val'])} images set apart from training"
+
+
+def say_result(folder: RunFolder) -> None:
+    """Says the last and the best result of a finished run, and where its curve is."""
+    status = folder.status
+    logger.info(
+        "val/top1: last %.2f, best %.2f at step %d (chosen on %s)",
+        status.last_top1,
+        status.best_top1,
+        status.best_step,
+        status.best_chosen_on,
+    )
+    if status.test:
+        logger.info(
+            "test/top1: last %.2f, best by val/top1 %.2f",
+            status.test["test/top1"],
+            status.test.get("test/best_top1", math.nan),
+        )
+    logger.info("curve: %s", folder.curve)
+
+
+def warn_of_losses(folder: RunFolder) -> None:
+    """Warn if metrics.jsonl or best.pt of a finished run is lost, and say what to do."""
+    if not folder.metrics.exists():
+        logger.warning("%s is gone; its newest rows are in the last checkpoint", folder.metrics)
+    status, file = folder.status, folder.checkpoints / "best.pt"
+    problem = damage(file)
+    if problem is None and status.best_is_lost:
+        problem = "does not hold the best weights, which were lost while the run was at work"
+    if problem is None:
+        return
+    same = folder.checkpoints / f"step-{status.best_step:08d}.pt"
+    fix = "train anew with rerun=true" if damage(same) else f"the same weights are in {same}"
+    logger.warning("%s %s; %s", file, problem, fix)

@@ -1,0 +1,112 @@
+"""The task `evaluate`: a checkpoint on its own data, or on what the command line puts in place."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from crate.config import check
+from crate.config.schema import Config
+from crate.data import facts
+from crate.data.published.label_names import label_names
+from crate.errors import UserError, shorten
+from crate.ranks import Ranks
+from crate.tasks.stored_config import stored
+
+logger = logging.getLogger("crate")
+
+
+def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> float:
+    """Says and returns the exact val/top1 (percent) of `cfg.checkpoint`, each image once.
+
+    A checkpoint of a run brings its configuration, so that its path says all; what is typed beside
+    it wins. Bare weights and the authors' checkpoints are evaluated with `cfg` as composed.
+    """
+    cfg, values, path = stored(cfg, overrides)
+    config = check.typed(cfg, facts.complete(cfg))
+    _require_same_classes(config, values)
+    with ranks.joined(config.device):
+        return _evaluate(config, values, path, ranks)["val/top1"]
+
+
+def _require_same_classes(config: Config, values: dict[str, Any]) -> None:
+    """Raise UserError if a run's checkpoint was trained on another number of classes."""
+    if not isinstance(values.get("config"), dict):
+        return
+    trained, given = values["config"]["data"].get("num_classes"), config.data.num_classes
+    if trained not in (None, given):
+        raise UserError(
+            f"the checkpoint was trained on {trained} classes, and the data has {given}",
+            "data of the same classes",
+            f"data=imagefolder data.root=FOLDER, with a folder for each of the {trained} classes",
+        )
+
+
+def _warn_of_other_names(images: Any, config: Config, values: dict[str, Any]) -> None:
+    """Warn if the classes have other names than those that the checkpoint was trained on."""
+    names, trained = label_names(images, config.data.num_classes), values.get("label_names")
+    pairs = zip(trained or (), names or (), strict=False)
+    others = [f"{name} (trained on {old})" for old, name in pairs if name != old]
+    if others:
+        logger.warning("classes have other names: %s", shorten(others, 5))
+
+
+def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) -> dict[str, float]:
+    """Returns and says the metrics of the checkpoint at `path`, which holds `values`.
+
+    Where it holds the running mean of the weights too, that one's are `val/ema_...`.
+    """
+    from crate.data import transforms
+    from crate.data.cache.choice import from_cache
+    from crate.data.loading.loader import eval_batches, load_split, notes, num_workers
+    from crate.train.device import resolve_device, resolve_precision
+    from crate.train.evaluate import evaluate
+
+    device = ranks.each(lambda: resolve_device(config.device, ranks))
+    precision = resolve_precision(config.precision, device)
+    models = ranks.each(lambda: _models(config, values, path, device))
+    outputs = config.outputs if Path(config.outputs).is_dir() else None
+    images = ranks.each(lambda: load_split(config.data, "val", outputs))
+    _warn_of_other_names(images, config, values)
+    images = ranks.each(lambda: from_cache(images, config.data, config.outputs))
+    for note in notes({"val": images}):
+        logger.info(note)
+    normalize = transforms.Normalize(config.data.mean, config.data.std).to(device)
+    metrics: dict[str, float] = {}
+    for prefix, model in models.items():
+        batches = eval_batches(
+            images,
+            transforms.evaluation(config.data),
+            workers=num_workers(config.data, ranks.local_size),
+            rank=ranks.rank,
+            size=ranks.size,
+        )
+        found = evaluate(model, batches, normalize, device=device, precision=precision, ranks=ranks)
+        assert found is not None
+        metrics |= {f"{prefix}{name}": value for name, value in found.items()}
+    data = config.data._target_.rpartition(".")[2]
+    logger.info("%d images of %s, split val, %s on %s", len(images), data, precision, device.type)
+    logger.info("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    return metrics
+
+
+def _models(config: Config, values: dict[str, Any], path: Path, device: Any) -> dict[str, Any]:
+    """Returns the models of a checkpoint by the prefix of their metrics."""
+    from crate.train import setup
+    from crate.train.initialize import load_into
+
+    parts = {"val/": values}
+    if isinstance(values.get("ema"), dict):  # bare in best.pt, with the averaging around it else
+        ema = {name.removeprefix("module."): weight for name, weight in values["ema"].items()}
+        ema.pop("n_averaged", None)
+        parts["val/ema_"] = {"model": ema}
+    models = {}
+    for prefix, part in parts.items():
+        models[prefix] = setup.build_model(config, device)
+        notes = load_into(models[prefix], part, path)
+        for note in notes if part is values else ():
+            logger.info(note)
+    return models

@@ -1,0 +1,51 @@
+"""Checks of what was asked for against this machine, before torch is imported."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from crate.config import check
+from crate.config.schema import Config
+from crate.errors import UserError, raise_all
+from crate.paths import absolute
+from crate.ranks import Ranks, SaidByFirst
+from crate.run.folder import require_writable
+from crate.run.machine import device_errors
+
+
+def require_startable(config: Config, ranks: Ranks) -> None:
+    """Raise UserError for what these processes cannot train; torch is not imported to find out.
+
+    One process of each machine says it for all of them.
+    """
+    errors = device_errors(config.device, ranks.size, ranks.local_size)
+    if config.ranks not in (None, ranks.size):
+        errors.append(
+            UserError(
+                f"ranks={config.ranks}, and {ranks.size} process(es) were started",
+                "as many processes as ranks",
+                f"torchrun --nproc_per_node={config.ranks} launch.py ... on one machine",
+            )
+        )
+    if config.train.batch_size < ranks.size:
+        errors.append(
+            UserError(
+                f"train.batch_size={config.train.batch_size} is less than the {ranks.size} ranks",
+                "an image or more for each",
+                f"train.batch_size={ranks.size}",
+            )
+        )
+    if errors and ranks.local_rank > 0:
+        raise SaidByFirst(str(errors[0]))
+    raise_all(errors)
+
+
+def require_readable(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> None:
+    """Raise UserError for what was typed beside a checkpoint, before torch reads that."""
+    errors = check.typed_rule_errors(cfg, overrides)
+    keys = {text.lstrip("+").partition("=")[0] for text in overrides}
+    if "device" in keys and not errors and cfg.task == "evaluate":
+        errors += device_errors(cfg.device, ranks.size, ranks.local_size)
+    raise_all(errors)
+    if cfg.export_to:
+        require_writable(str(absolute(cfg.export_to)), "export_to")

@@ -1,0 +1,281 @@
+"""One run from start to end: its identity, folder, owner, task and status.
+
+Imports torch only once it is known that there is something to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from omegaconf import DictConfig
+
+from crate.config import check
+from crate.config.label import Choices, label
+from crate.config.schema import Config
+from crate.config.signature import signature
+from crate.data import facts
+from crate.errors import UserError, raise_all
+from crate.ranks import Ranks
+from crate.run.console import logger, say_in_file, say_on_console
+from crate.run.folder import RunFolder, find, require_writable
+from crate.run.ownership import Ownership
+from crate.run.records import read_json
+from crate.run.secrets import leaking_names, redact
+from crate.tasks import bookkeeping
+from crate.tasks.changes import changes, say_mixed, unanswered, wants_rerun
+from crate.tasks.checkpoint_file import require_checkpoint
+from crate.tasks.preflight import require_readable, require_startable
+from crate.tracking import Jsonl, Tracker, Trackers
+from crate.train.signals import Signals
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Lost(UserError):
+    """The run's folder was removed or taken over, so nothing more may be written there."""
+
+
+def run(
+    cfg: DictConfig, choices: Choices, overrides: list[str], *, ends_process: bool = False
+) -> float | None:
+    """Do the configured task and return the best val/top1 in percent, or None.
+
+    With `ends_process` the caller exits afterwards, and signals that come after the run has ended
+    are ignored. Raise UserError for what the user can mend; exit with a signal's code when one
+    stopped the run.
+    """
+    ranks = Ranks.detect()
+    say_on_console(ranks.is_first)
+    if cfg.task != "train":
+        require_readable(cfg, overrides, ranks)
+    if cfg.task == "evaluate":
+        from crate.tasks.evaluate import evaluate_checkpoint
+
+        return evaluate_checkpoint(cfg, overrides, ranks)
+    if cfg.task == "export":
+        from crate.tasks.export import export_checkpoint
+
+        if ranks.is_first:
+            export_checkpoint(cfg, overrides)
+        return None
+    config = prepare(cfg)
+    require_startable(config, ranks)
+    if config.name is not None:
+        raise UserError("name= is for a sweep", "tracker.name=... with tracker=wandb, for a run")
+    words = label(config, redact(choices), redact(overrides))
+    identity = signature_of(config)
+    if (path := find(config.outputs, identity)) is not None:
+        RunFolder(path).cancelled.unlink(missing_ok=True)  # typing it takes that back
+    return train(config, identity, words, overrides, ranks, ends_process=ends_process)
+
+
+def train(
+    config: Config,
+    signature: str,
+    label: str,
+    overrides: list[str],
+    ranks: Ranks,
+    *,
+    ends_process: bool = False,
+) -> float | None:
+    """Train one configuration in its folder, as `run` does, and return the best val/top1."""
+    with ranks.joined(config.device):
+        try:
+            training = Run(config, signature, label, overrides, ranks)
+            return training.start(Signals(ends_process=ends_process))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise UserError(
+                f"the disk of {config.outputs} is full", "a disk with room", "outputs=FOLDER"
+            ) from error
+
+
+def prepare(cfg: DictConfig) -> Config:
+    """Returns a composed configuration completed from the data, checked and typed."""
+    config = check.typed(cfg, facts.complete(cfg) + leaking_names(cfg))
+    raise_all(facts.split_errors(config.data))
+    return config
+
+
+def signature_of(config: Config) -> str:
+    """Return the signature of a checked configuration, its data and its initial weights.
+
+    Raises UserError if `init_from` can be no checkpoint.
+    """
+    init_hash = None
+    if config.init_from:
+        require_checkpoint(Path(config.init_from), "init_from")
+        init_hash = file_hash(config.init_from)
+    return signature(config, facts.identity(config.data), init_hash)
+
+
+class Run:
+    """A training run of one configuration."""
+
+    def __init__(
+        self, config: Config, signature: str, label: str, overrides: list[str], ranks: Ranks
+    ) -> None:
+        self.config, self.overrides, self.ranks = config, overrides, ranks
+        self.signature, self.label = signature, label
+        self.owner: Ownership | None = None  # of rank 0 alone, once it has the folder
+
+    def start(self, signals: Signals) -> float | None:
+        """Train, go on, or say that the run is done; return the best val/top1."""
+        done, decided = self.ranks.first(self._look)
+        if done is not None:
+            return done
+        from crate.train import setup  # torch from here on
+
+        built = self.ranks.each(lambda: setup.build(self.config, decided, self.ranks))
+        with signals:
+            path, done = self.ranks.first(self._take)
+            if done is not None:
+                return done
+            folder = RunFolder(path)
+            try:
+                if self.owner is None:
+                    result = self._follow(built, folder, signals)
+                else:
+                    result = self._train(built, folder, self.owner, signals)
+            finally:
+                if self.owner is not None:
+                    self.owner.release()
+            if not result.is_done:
+                signals.leave(self.ranks)
+            return result.best_top1
+
+    def _take(self) -> tuple[Path, float | None]:
+        """Take the run's folder; return it, and the best val/top1 if the run is done.
+
+        Another process may have finished the run while this one was building its model.
+        """
+        folder = RunFolder.create(self.config.outputs, self.label, self.signature)
+        self.owner = Ownership.take(folder.path)
+        folder.remove_temporary_files()
+        if folder.status.state != "finished":
+            return folder.path, None
+        self.owner.release()
+        return folder.path, self._say_done(folder)
+
+    def _look(self) -> tuple[float | None, dict[str, str]]:
+        """Returns the best val/top1 where all is done, else what `auto` became earlier."""
+        outputs = self.config.outputs
+        require_writable(outputs)
+        path = find(outputs, self.signature)
+        if path is not None and (done := self._settle(RunFolder(path))) is not None:
+            return done, {}
+        path = find(outputs, self.signature)  # None again where the old run was set aside
+        return None, RunFolder(path).meta.auto if path else {}
+
+    def _settle(self, folder: RunFolder) -> float | None:
+        """Deal with an earlier run of this configuration: done, set aside, or to go on (None).
+
+        Raises UserError where it is done, by code or on images that have changed since.
+        """
+        status, config = folder.status, self.config
+        finished = status.state == "finished"
+        since = changes(read_json(folder.path / "meta.json"), config.data)
+        if config.rerun or (wants_rerun(since, config) if finished else config.resume == "never"):
+            Ownership.take(folder.path).release()  # not under a process that is still at it
+            logger.info("set aside: %s", folder.set_aside())
+            return None
+        if not finished:
+            say_mixed(since, status.step)
+            return None
+        raise_all(unanswered([(folder.path, since, config)]))
+        return self._say_done(folder)
+
+    def _say_done(self, folder: RunFolder) -> float:
+        """Say that a run is finished and what it reached; return its best val/top1."""
+        logger.info("done already: %s", folder.path)
+        bookkeeping.say_result(folder)
+        bookkeeping.warn_of_losses(folder)
+        logger.info("to train it anew, type rerun=true; the old run is kept aside")
+        return folder.status.best_top1
+
+    def _follow(self, built: Any, folder: RunFolder, signals: Signals) -> Any:
+        """Train as any rank but the first, which writes nothing; return the state reached."""
+        from crate.train.loop import train
+
+        return train(self.config, built, folder, self.signature, Tracker(), signals)
+
+    def _train(self, built: Any, folder: RunFolder, owner: Ownership, signals: Signals) -> Any:
+        """Trains as the first rank, and writes down how it began and how it ended.
+
+        Returns the state reached; exits where the run failed.
+        """
+        from crate.config.target import call
+        from crate.train.loop import train
+
+        log = say_in_file(folder.log)
+        tracker = Trackers([Jsonl(), call(self.config.tracker)])
+        bookkeeping.begin(folder, self.config, self.overrides, built, owner.number)
+        state = "failed"
+
+        def beat() -> None:
+            folder.update_status()
+            if folder.cancelled.exists():
+                signals.cancel()
+
+        try:
+            beat()
+            owner.keep_alive(beat, lost=signals.lose)
+            result = train(self.config, built, folder, self.signature, tracker, signals)
+            if signals.lost:
+                raise _lost(folder)
+            if result.is_done:
+                signals.is_finishing = True
+                bookkeeping.finish(folder, self.config, result, built)
+                signals.is_finished, state = True, "finished"
+            else:
+                state = "stopped"
+                folder.update_status(state=state, reason=signals.said)
+                logger.info("saved at step %d; %s", result.step, signals.how_to_go_on)
+            return result
+        except Lost:
+            raise
+        except (Exception, SystemExit) as error:
+            _fail(folder, error)
+        finally:
+            tracker.finish(state)
+            logger.removeHandler(log)
+            log.close()
+
+
+def _lost(folder: RunFolder) -> Lost:
+    """Return the error of a run that may not write to its folder any more."""
+    if folder.path.is_dir():
+        return Lost(f"{folder.path} was taken over by another process while this one slept")
+    return Lost(f"{folder.path} was removed or renamed while its run was at work")
+
+
+def _fail(folder: RunFolder, error: Exception | SystemExit) -> NoReturn:
+    """Write down why a run failed, and raise or exit accordingly."""
+    if not folder.path.is_dir():
+        raise _lost(folder) from error
+    if isinstance(error, OSError) and error.errno in FULL:
+        raise error
+    if isinstance(error, UserError):
+        folder.update_status(state="failed", reason=str(error))
+        raise error
+    if isinstance(error, SystemExit):  # of code that we called
+        folder.update_status(state="failed", reason=f"left by sys.exit({error.code!r})")
+        raise error
+    reason = f"{type(error).__name__}: {error}"
+    folder.update_status(state="failed", reason=reason, traceback=traceback.format_exc())
+    logger.error("failed", exc_info=error)
+    sys.exit(1)
+
+
+@cache
+def file_hash(path: str) -> str:
+    """Return the hash of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
