@@ -22,7 +22,7 @@ from tests.launching import launch, run_folder, status
 NET = '''
 import os, shutil, signal
 import torch
-import crate.ownership, crate.train.curve
+import crate.run.ownership, crate.train.curve
 
 crate.run.ownership.BEAT_S = 0.05
 STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2, signal.SIGINT)
@@ -155,7 +155,7 @@ def test_a_jobs_script_notes_its_exit_code_under_the_jobs_name(tmp_path, script,
 def test_a_cancel_and_the_interrupt_it_sends_are_one_request():
     script = """
 import os, signal
-from crate.train.preempt import Signals
+from crate.train.signals import Signals
 
 with Signals() as signals:
     signals.cancel()  # as the heartbeat does, which may see the mark before the signal comes

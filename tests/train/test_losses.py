@@ -130,9 +130,9 @@ def test_a_finished_run_names_a_damaged_best_without_importing_torch(finished, t
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from crate import bookkeeping, progress, runfolder\n"
-        "progress.say_on_console(True)\n"
-        "bookkeeping.warn_of_losses(runfolder.RunFolder(Path(sys.argv[1])))\n"
+        "from crate.run import console, folder\nfrom crate.tasks import bookkeeping\n"
+        "console.say_on_console(True)\n"
+        "bookkeeping.warn_of_losses(folder.RunFolder(Path(sys.argv[1])))\n"
         "assert 'torch' not in sys.modules\n"
     )
     command = [sys.executable, "-c", code, str(run_folder(outputs))]

@@ -427,7 +427,7 @@ def test_the_snapshot_of_this_checkout_runs_and_says_where_it_comes_from(tmp_pat
     commit(repository)
     found = take(repository / "outputs", [CHECKOUT / "data", CHECKOUT / "outputs"])
     program = (
-        "import json, sys, crate.tasks.train; from crate import code_record, provenance as p;"
+        "import json, sys, crate.tasks.train; from crate.run import code_record, provenance as p;"
         "code = code_record.record([]);"
         "print(json.dumps([crate.__file__, code, p.describe(), 'torch' in sys.modules]))"
     )

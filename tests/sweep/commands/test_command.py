@@ -204,8 +204,8 @@ def test_retry_takes_the_frozen_configuration_and_new_code_where_asked(odd, tmp_
     (tmp_path / "mended").touch()
     sweep = SweepFolder(outputs / "sweeps" / only_sweep(outputs))
     (code,) = (outputs / "code").iterdir()
-    (code / "crate" / "run.py").chmod(0o644)
-    (code / "crate" / "run.py").write_text("raise SystemExit('edited')")
+    (code / "crate" / "tasks" / "train.py").chmod(0o644)
+    (code / "crate" / "tasks" / "train.py").write_text("raise SystemExit('edited')")
     altered = ask(outputs, "retry", "mode")
     assert altered.returncode == 2 and "crate/tasks/train.py was altered" in altered.stderr, altered
     code.rename(code.with_name("gone"))
