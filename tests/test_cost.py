@@ -21,7 +21,7 @@ from crate.data.loading.loader import load_splits
 from crate.model.mssa import MSSA
 from crate.paths import CHECKOUT
 from crate.run.folder import RunFolder
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 from crate.tracking import Tracker
 from crate.train.loop import train
 from crate.train.setup import build
@@ -209,7 +209,7 @@ def test_a_price_needs_no_torch():
         "from hydra import compose, initialize_config_dir\n"
         "from crate.config import schema\n"
         "from crate.config.commandline.commandline import CONF\n"
-        "from crate.tasks.train import prepare\n"
+        "from crate.tasks.identity import prepare\n"
         "from crate.cost import cost\n"
         "schema.register()\n"
         "with initialize_config_dir(str(CONF), version_base='1.3'):\n"

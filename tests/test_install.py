@@ -21,7 +21,7 @@ from crate.config.schema import dump
 from crate.data import transforms
 from crate.paths import CHECKOUT
 from crate.tasks.export import export_checkpoint
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 from crate.train import checkpoint
 from crate.train.setup import build_model
 

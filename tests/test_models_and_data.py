@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import default_collate
 
 from crate.config.commandline.commandline import CONF
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 from crate.train.setup import build
 from crate.train.step import backward, update
 

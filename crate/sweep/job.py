@@ -114,12 +114,11 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from crate.data import facts
+    from crate.tasks import identity
     from crate.tasks.preflight import require_startable
-    from crate.tasks.train import file_hash, train
+    from crate.tasks.train import train
 
-    facts.forget()  # files may have changed since an earlier point of this process
-    file_hash.cache_clear()
+    identity.forget()  # files may have changed since an earlier point of this process
     file, point = sweep.point_file(signature), sweep.point(signature)
     try:
         Modules(**point.modules).find()

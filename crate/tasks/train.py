@@ -6,30 +6,25 @@ Imports torch only once it is known that there is something to do.
 from __future__ import annotations
 
 import errno
-import hashlib
 import sys
 import traceback
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 from omegaconf import DictConfig
 
-from crate.config import check
 from crate.config.label import Choices, label
 from crate.config.schema import Config
-from crate.config.signature import signature
-from crate.data import facts
 from crate.errors import UserError, raise_all
 from crate.ranks import Ranks
 from crate.run.console import logger, say_in_file, say_on_console
 from crate.run.folder import RunFolder, find, require_writable
 from crate.run.ownership import Ownership
 from crate.run.records import read_json
-from crate.run.secrets import leaking_names, redact
+from crate.run.secrets import redact
 from crate.tasks import bookkeeping
 from crate.tasks.changes import changes, say_mixed, unanswered, wants_rerun
-from crate.tasks.checkpoint_file import require_checkpoint
+from crate.tasks.identity import prepare, signature_of
 from crate.tasks.preflight import require_readable, require_startable
 from crate.tracking import Jsonl, Tracker, Trackers
 from crate.train.signals import Signals
@@ -95,25 +90,6 @@ def train(
             raise UserError(
                 f"the disk of {config.outputs} is full", "a disk with room", "outputs=FOLDER"
             ) from error
-
-
-def prepare(cfg: DictConfig) -> Config:
-    """Returns a composed configuration completed from the data, checked and typed."""
-    config = check.typed(cfg, facts.complete(cfg) + leaking_names(cfg))
-    raise_all(facts.split_errors(config.data))
-    return config
-
-
-def signature_of(config: Config) -> str:
-    """Return the signature of a checked configuration, its data and its initial weights.
-
-    Raises UserError if `init_from` can be no checkpoint.
-    """
-    init_hash = None
-    if config.init_from:
-        require_checkpoint(Path(config.init_from), "init_from")
-        init_hash = file_hash(config.init_from)
-    return signature(config, facts.identity(config.data), init_hash)
 
 
 class Run:
@@ -272,10 +248,3 @@ def _fail(folder: RunFolder, error: Exception | SystemExit) -> NoReturn:
     folder.update_status(state="failed", reason=reason, traceback=traceback.format_exc())
     logger.error("failed", exc_info=error)
     sys.exit(1)
-
-
-@cache
-def file_hash(path: str) -> str:
-    """Return the hash of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

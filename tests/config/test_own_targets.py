@@ -16,8 +16,8 @@ from crate.config.signature import signature
 from crate.config.target import arguments, call
 from crate.cost import cost
 from crate.errors import UserError
+from crate.tasks.identity import prepare
 from crate.tasks.stored_config import stored
-from crate.tasks.train import prepare
 from crate.train import checkpoint
 from crate.train.optimizer import build_optimizer
 from tests.launching import TINY, launch, status

@@ -11,7 +11,7 @@ from crate.config.check import typed
 from crate.config.commandline.commandline import CONF
 from crate.config.signature import signature
 from crate.errors import UserError
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 from tests.config.test_config import placed
 
 

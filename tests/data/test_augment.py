@@ -11,7 +11,7 @@ from crate.config.target import call
 from crate.data import transforms
 from crate.data.digits import Digits
 from crate.data.loading.loader import train_batches
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 
 NAMES = ("randaugment", "trivialaugment")
 

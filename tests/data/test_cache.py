@@ -98,7 +98,7 @@ def test_corrupt_images_are_refused_or_left_out_as_without_the_cache(photographs
 
 
 def test_a_cache_asked_for_data_without_files_is_refused(composed):
-    from crate.tasks.train import prepare
+    from crate.tasks.identity import prepare
 
     with pytest.raises(UserError, match="names no files"):
         prepare(composed("data=digits", "data.cache=on"))
@@ -106,7 +106,7 @@ def test_a_cache_asked_for_data_without_files_is_refused(composed):
 
 def test_what_is_typed_becomes_a_folder_and_a_size(composed, photographs):
     from crate.paths import CHECKOUT
-    from crate.tasks.train import prepare, signature_of
+    from crate.tasks.identity import prepare, signature_of
 
     def ask(*overrides):
         return prepare(composed("data=imagefolder", f"data.root={photographs}", *overrides))

@@ -13,7 +13,7 @@ from crate.data.folder import Folder
 from crate.data.loading.loader import load_splits
 from crate.data.published import layout
 from crate.errors import UserError
-from crate.tasks.train import prepare, signature_of
+from crate.tasks.identity import prepare, signature_of
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from crate.data.published import published
 from crate.data.published.download import ensure
 from crate.errors import UserError
 from crate.paths import CHECKOUT
-from crate.tasks.train import prepare, signature_of
+from crate.tasks.identity import prepare, signature_of
 from tests import made
 from tests.data.test_loader import write_idx
 

@@ -109,7 +109,7 @@ def test_a_sweep_whose_values_equal_a_secret_runs_and_shows_them_nowhere(tmp_pat
 
 
 def test_user_errors_are_raised_with_all_others(composed, environment):
-    from crate.tasks.train import prepare
+    from crate.tasks.identity import prepare
 
     environment(A_KEY="hush-hush-hush")
     cfg = composed("tracker=wandb", "tracker.name=hush-hush-hush")

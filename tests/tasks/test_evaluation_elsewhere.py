@@ -16,8 +16,8 @@ from crate.data.published.label_names import label_names
 from crate.errors import UserError
 from crate.ranks import Ranks
 from crate.tasks.evaluate import evaluate_checkpoint
+from crate.tasks.identity import prepare
 from crate.tasks.stored_config import stored
-from crate.tasks.train import prepare
 from crate.train import checkpoint
 from crate.train.setup import build_model
 from tests.launching import TINY

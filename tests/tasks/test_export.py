@@ -14,7 +14,7 @@ from crate.model import CRATE
 from crate.tasks import export as export_checkpoint
 from crate.tasks.export import FILES
 from crate.tasks.export import export_checkpoint as export
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 from crate.train import checkpoint
 from crate.train.setup import build_model
 from tests.launching import TINY, launch, run_folder

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from crate.errors import UserError
 from crate.model import CRATE
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 from crate.train.initialize import initialize
 from crate.train.setup import build
 from tests.launching import TINY, launch, run_folder

@@ -19,7 +19,7 @@ from crate.errors import UserError, raise_all
 from crate.paths import CONF
 from crate.run.secrets import redact
 from crate.sweep.define.tracked import describe
-from crate.tasks.train import prepare, signature_of
+from crate.tasks.identity import prepare, signature_of
 
 MOST_EXPLAINED = 20  # points whose mistakes are told; explaining one composes several times
 

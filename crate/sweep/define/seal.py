@@ -14,7 +14,7 @@ from typing import Any
 from crate.config.schema import Config
 from crate.data import facts
 from crate.errors import UserError
-from crate.tasks.train import file_hash, signature_of
+from crate.tasks.identity import file_hash, signature_of
 
 DIGITS = 12  # hexadecimal; 48 bits
 

@@ -15,7 +15,7 @@ from crate.errors import UserError
 from crate.sweep.define.files import read, register, sweep_files
 from crate.sweep.define.freeze import Composer, fixed_overrides, freeze
 from crate.sweep.define.points import points
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 
 
 @pytest.fixture

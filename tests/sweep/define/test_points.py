@@ -16,7 +16,7 @@ from crate.paths import CHECKOUT
 from crate.sweep.define.count import num_values
 from crate.sweep.define.files import read, register, sweep_files
 from crate.sweep.define.points import points
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 from tests.launching import TINY, launch
 
 FILES = sweep_files([])

@@ -22,7 +22,7 @@ from crate.sweep.define.freeze import freeze
 from crate.sweep.folder import SweepFolder
 from crate.sweep.job import Job, write_point
 from crate.sweep.manifest import LaunchEntry, Manifest
-from crate.tasks.train import file_hash
+from crate.tasks.identity import file_hash
 
 
 @pytest.fixture
