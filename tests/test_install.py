@@ -22,7 +22,7 @@ from crate.data import transforms
 from crate.paths import CHECKOUT
 from crate.tasks.export import export_checkpoint
 from crate.tasks.identity import prepare
-from crate.train import checkpoint
+from crate.train.checkpoints import checkpoint
 from crate.train.setup import build_model
 
 PACKAGED = ("pyproject.toml", "setup.py", "requirements.txt", "README.md", "LICENSE")

@@ -10,7 +10,7 @@
         curve.png              the training curve
         trace.json.gz          a profile, where train.profile asks for one
         wandb/, tensorboard/   the tracker's own files
-        checkpoints/           see crate/train/checkpoint.py
+        checkpoints/           see crate/train/checkpoints/checkpoint.py
         owner-<n>.json         who runs it; see crate/run/ownership.py
         cancelled.json         it was taken back: it ends, or does not begin
 

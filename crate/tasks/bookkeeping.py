@@ -16,7 +16,7 @@ from crate.paths import CHECKOUT
 from crate.run import code_record, provenance
 from crate.run.folder import RunFolder
 from crate.run.status import Claim, Measured
-from crate.train.checksum import damage
+from crate.train.checkpoints.checksum import damage
 
 logger = logging.getLogger("crate")
 

@@ -1,6 +1,6 @@
 """Whether a file can be a checkpoint, by its first bytes and without torch.
 
-Reading it whole, with every checksum, is for `crate.train.checkpoint.read`.
+Reading it whole, with every checksum, is for `crate.train.checkpoints.checkpoint.read`.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) 
 def _models(config: Config, values: dict[str, Any], path: Path, device: Any) -> dict[str, Any]:
     """Returns the models of a checkpoint by the prefix of their metrics."""
     from crate.train import setup
-    from crate.train.initialize import load_into
+    from crate.train.checkpoints.initialize import load_into
 
     parts = {"val/": values}
     if isinstance(values.get("ema"), dict):  # bare in best.pt, with the averaging around it else

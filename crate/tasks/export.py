@@ -110,7 +110,7 @@ def _of_timm(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _model(config: Config, values: dict[str, Any], path: Path) -> Any:
     import torch
 
-    from crate.train.initialize import load_into
+    from crate.train.checkpoints.initialize import load_into
     from crate.train.setup import build_model
 
     model = build_model(config, torch.device("cpu"))

@@ -31,7 +31,7 @@ def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str,
         check.typed(cfg)  # says that a checkpoint is needed
     path = absolute(cfg.checkpoint)
     require_checkpoint(path, "checkpoint")
-    from crate.train.checkpoint import read
+    from crate.train.checkpoints.checkpoint import read
 
     values = read(path)
     if isinstance(values.get("config"), dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from crate.train.checkpoint import CheckpointError, Checkpoints, read
+from crate.train.checkpoints.checkpoint import CheckpointError, Checkpoints, read
 from crate.train.history import History
 from crate.train.state import TrainState
 

@@ -20,10 +20,10 @@ from crate.run.folder import RunFolder
 from crate.run.secrets import redact
 from crate.tracking import Tracker
 from crate.train.best import Best
-from crate.train.checkpoint import Checkpoints, read
+from crate.train.checkpoints.checkpoint import Checkpoints, read
 from crate.train.evaluate import evaluate
 from crate.train.history import History
-from crate.train.optimizer import set_lr
+from crate.train.optimizers.optimizer import set_lr
 from crate.train.profile import profiler
 from crate.train.record import Record, Silence
 from crate.train.setup import Setup

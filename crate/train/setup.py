@@ -21,6 +21,7 @@ from crate.data.loading.seeds import kept_generators, mixed_seed, seed_everythin
 from crate.data.published.label_names import label_names
 from crate.errors import UserError
 from crate.ranks import Ranks
+from crate.train.checkpoints.initialize import initialize
 from crate.train.compile import compile_layers, decide
 from crate.train.device import (
     SINGLE,
@@ -30,8 +31,7 @@ from crate.train.device import (
     resolve_precision,
     set_deterministic,
 )
-from crate.train.initialize import initialize
-from crate.train.optimizer import build_optimizer
+from crate.train.optimizers.optimizer import build_optimizer
 from crate.train.schedule import Schedule
 
 

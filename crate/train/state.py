@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crate.train.checkpoint import generator_states, set_generator_states
+from crate.train.generators import generator_states, set_generator_states
 from crate.train.setup import Setup
 
 SAVED = (

@@ -18,8 +18,8 @@ from crate.cost import cost
 from crate.errors import UserError
 from crate.tasks.identity import prepare
 from crate.tasks.stored_config import stored
-from crate.train import checkpoint
-from crate.train.optimizer import build_optimizer
+from crate.train.checkpoints import checkpoint
+from crate.train.optimizers.optimizer import build_optimizer
 from tests.launching import TINY, launch, status
 
 CODE = '''

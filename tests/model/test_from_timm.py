@@ -10,7 +10,7 @@ from timm.optim import param_groups_weight_decay
 
 from crate.model import CRATE
 from crate.model.from_timm import check, create
-from crate.train.optimizer import parameter_groups
+from crate.train.optimizers.optimizer import parameter_groups
 
 # Convnets, of which img_size is no argument, and transformers that are built for one size.
 NAMES = ["resnet10t", "mobilenetv3_small_050", "vit_tiny_patch16_224", "levit_128s"]

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import torch
 
-from crate.train.checkpoint import write
+from crate.train.checkpoints.checkpoint import write
 from tests.launching import TINY, launch, metrics, run_folder, start, status, wait_for_step
 
 RUN = (*TINY, "train.epochs=12", "train.log_every_steps=1", "train.checkpoint_every_steps=5")

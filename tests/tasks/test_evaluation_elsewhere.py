@@ -18,7 +18,7 @@ from crate.ranks import Ranks
 from crate.tasks.evaluate import evaluate_checkpoint
 from crate.tasks.identity import prepare
 from crate.tasks.stored_config import stored
-from crate.train import checkpoint
+from crate.train.checkpoints import checkpoint
 from crate.train.setup import build_model
 from tests.launching import TINY
 

@@ -15,7 +15,7 @@ from crate.tasks import export as export_checkpoint
 from crate.tasks.export import FILES
 from crate.tasks.export import export_checkpoint as export
 from crate.tasks.identity import prepare
-from crate.train import checkpoint
+from crate.train.checkpoints import checkpoint
 from crate.train.setup import build_model
 from tests.launching import TINY, launch, run_folder
 
@@ -70,7 +70,7 @@ def test_it_may_be_fine_tuned_from(composed, tmp_path):
     path = tmp_path / "best.pt"
     model = saved(composed, path, "model.depth=1")
     folder = export(composed("task=export", f"checkpoint={path}"), [])
-    from crate.train.initialize import initialize
+    from crate.train.checkpoints.initialize import initialize
 
     other = build_model(prepare(composed("model.depth=1")), torch.device("cpu"))
     initialize(other, folder / "model.safetensors", {})

@@ -12,14 +12,13 @@ import pytest
 import torch
 
 from crate.errors import UserError
-from crate.train.checkpoint import (
+from crate.train.checkpoints.checkpoint import (
     CheckpointError,
     Checkpoints,
-    generator_states,
     read,
-    set_generator_states,
     write,
 )
+from crate.train.generators import generator_states, set_generator_states
 from tests.launching import TINY, launch, run_folder, status
 
 EPOCH = 23

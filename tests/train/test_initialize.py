@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from crate.errors import UserError
 from crate.model import CRATE
 from crate.tasks.identity import prepare
-from crate.train.initialize import initialize
+from crate.train.checkpoints.initialize import initialize
 from crate.train.setup import build
 from tests.launching import TINY, launch, run_folder
 from tests.made import official_names

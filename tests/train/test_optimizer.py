@@ -8,7 +8,7 @@ import torch
 
 from crate.config.check import typed
 from crate.model import CRATE
-from crate.train.optimizer import build_optimizer, parameter_groups
+from crate.train.optimizers.optimizer import build_optimizer, parameter_groups
 from tests.launching import TINY
 
 PLAIN = {
@@ -56,7 +56,7 @@ def test_lion_takes_over_the_state_of_lion_pytorch():
     for weight in theirs.parameters():
         weight.grad = torch.ones_like(weight)
     plain.step()
-    from crate.train.lion import Lion
+    from crate.train.optimizers.lion import Lion
 
     fast = Lion(ours.parameters(), lr=1e-3, weight_decay=0.5)
     fast.load_state_dict(plain.state_dict())

@@ -19,7 +19,7 @@ from crate.errors import UserError
 from crate.model import CRATE
 from crate.train.device import resolve_device, resolve_precision
 from crate.train.evaluate import evaluate
-from crate.train.optimizer import build_optimizer, parameter_groups, set_lr
+from crate.train.optimizers.optimizer import build_optimizer, parameter_groups, set_lr
 from crate.train.schedule import authors, cosine
 from crate.train.setup import build
 from crate.train.step import backward

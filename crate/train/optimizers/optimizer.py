@@ -10,7 +10,8 @@ from torch import nn, optim
 from crate.config.schema import Adam, AdamW, Lion, Optimizer
 from crate.config.target import call
 
-OURS = "crate.train.lion.Lion"  # the configuration names the well-known one, of equal updates
+# The configuration names lion-pytorch, whose updates are equal.
+OURS = "crate.train.optimizers.lion.Lion"
 FUSED = (Adam, AdamW)  # torch's, which then update a weight in one pass over it
 
 

@@ -17,7 +17,7 @@ from crate.config.schema import pair
 from crate.errors import UserError
 from crate.model import CRATE, official
 from crate.model.weights import listed, load_weights
-from crate.train.checkpoint import read
+from crate.train.checkpoints.checkpoint import read
 
 WRAPPERS = ("state_dict", "model")  # what holds the weights beside an optimizer and the like
 BEYOND_WEIGHTS = ("num_heads", "head_dim", "global_pool", "step_size", "sparsity")

@@ -1,0 +1,1 @@
+"""Checkpoint files: write, verify, read, and start from."""
