@@ -5,21 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from crate.run.liveness import Owner
+from crate.run.claim import Claim
 from crate.run.records import Record
-
-
-@dataclass(kw_only=True)
-class Claim(Record):
-    """Who is to run a point: a Slurm job, a local pool, or the process that launches it.
-
-    `pool` is the path of the pool's heartbeat file, `code` the name of the code snapshot.
-    """
-
-    slurm: str | None = None
-    pool: str | None = None
-    process: Owner | None = None
-    code: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -30,6 +17,12 @@ class Measured(Record):
     device_s_per_epoch: float
     hardware: str
     in_slurm: bool
+    launcher: str | None = None
+
+    @property
+    def launched_by(self) -> str:
+        """The name of the launcher that ran it; `slurm` inside a Slurm job, `local` without one."""
+        return "slurm" if self.in_slurm else self.launcher or "local"
 
 
 @dataclass(kw_only=True)

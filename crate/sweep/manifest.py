@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from crate.run.claim import HandedOver
 from crate.run.records import Record
 from crate.run.secrets import redact
 
@@ -17,13 +18,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Attempt(Record):
-    """A time that a point was handed over: to a Slurm job or a local pool, with a code snapshot."""
+class Attempt(HandedOver):
+    """A time (seconds since 1970) at which a point was handed over to a job."""
 
-    code: str | None = None
     time: float | None = None
-    slurm: str | None = None
-    pool: str | None = None
 
 
 @dataclass(kw_only=True)

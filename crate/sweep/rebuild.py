@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -81,13 +83,16 @@ def _fixed(point: PointFile, hashed: str) -> list[str]:
 def _attempts(path: Path, point: PointFile, run: Path | None) -> list[Attempt]:
     """Return the last attempt at a point that this sweep made, as the run's status tells it."""
     claim = RunFolder(run).status.claim if run is not None else None
-    if claim is None:
-        return []
-    of_slurm = claim.slurm and any(path.glob(f"jobs/{claim.slurm}_*"))
-    of_pool = claim.pool and Path(claim.pool).parent == path
-    if not (of_slurm or of_pool):
+    job = claim.job_id if claim is not None else None
+    if claim is None or job is None or not _is_of(path, job.name):
         return []
     launch = point.launch or LaunchEntry(time=0.0, launcher="local")
-    at = launch.time or None
-    code = claim.code or launch.code
-    return [Attempt(code=code, time=at, slurm=claim.slurm, pool=claim.pool)]
+    attempt = Attempt.to(job, claim.code or launch.code)
+    return [replace(attempt, time=launch.time or None)]
+
+
+def _is_of(path: Path, job: str) -> bool:
+    """Tell whether a sweep has a job: its output is in the sweep, or the file that it names."""
+    if os.path.dirname(job):
+        return Path(job).parent == path
+    return any(path.glob(f"jobs/{job}_*"))

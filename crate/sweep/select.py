@@ -8,8 +8,8 @@ from typing import Any
 
 from crate.config.label import short_names
 from crate.errors import UserError, nearest, shorten
+from crate.run.claim import Claim
 from crate.run.folder import runs_by_signature
-from crate.run.status import Claim
 from crate.sweep.folder import SweepFolder
 from crate.sweep.state import RunState, look
 from crate.sweep.table import words
@@ -40,9 +40,8 @@ class Selection:
     def is_own(self, key: str) -> bool:
         """Tells whether the job or pool that a run belongs to was started for this sweep."""
         claim = self.states[key].status.claim or Claim()
-        if claim.slurm:
-            return claim.slurm in {each.slurm for each in self.manifest.points[key].attempts}
-        return Path(claim.pool or "").parent == self.sweep.path
+        attempts = self.manifest.points[key].attempts
+        return claim.job_id is not None and claim.job_id in {each.job_id for each in attempts}
 
 
 def _matching(swept: dict[str, dict[str, Any]], wanted: list[str]) -> list[str]:

@@ -22,11 +22,12 @@ from pathlib import Path
 
 from crate.errors import shorten
 from crate.run import records
+from crate.run.claim import Claim
 from crate.run.folder import RunFolder
 from crate.run.liveness import Owner, age_s, is_alive
 from crate.run.ownership import owner_of
 from crate.run.records import Unreadable, read_json
-from crate.run.status import Claim, Status
+from crate.run.status import Status
 from crate.sweep.launchers.slurm_queue import SlurmQueue
 from crate.tasks.changes import code_changes
 

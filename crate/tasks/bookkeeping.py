@@ -12,10 +12,10 @@ from crate.config.schema import Config, Target, dump
 from crate.config.signature import shape
 from crate.data import facts
 from crate.errors import UserError
-from crate.paths import CHECKOUT
 from crate.run import code_record, provenance
+from crate.run.claim import claim_of_this_process
 from crate.run.folder import RunFolder
-from crate.run.status import Claim, Measured
+from crate.run.status import Measured
 from crate.train.checkpoints.checksum import damage
 
 logger = logging.getLogger("crate")
@@ -38,7 +38,7 @@ def begin(
     )
     folder.update_status(
         state="running",
-        claim=claim_of_job(),
+        claim=claim_of_this_process(),
         attempts=attempt,
         reason=None,
         traceback=None,
@@ -68,15 +68,10 @@ def _code(config: Config) -> dict[str, Any]:
     return {"code": files, "fingerprint": code_record.fingerprint(files)}
 
 
-def claim_of_job() -> Claim | None:
-    """Return what started this process: a Slurm job by its number, a local pool, or None."""
-    env = os.environ
-    code = CHECKOUT.name if provenance.is_snapshot(CHECKOUT) else None
-    if "CRATE_POOL" in env:
-        return Claim(pool=env["CRATE_POOL"], code=code)
-    if "SLURM_ARRAY_JOB_ID" in env:
-        return Claim(slurm=f"{env['SLURM_ARRAY_JOB_ID']}_{env['SLURM_ARRAY_TASK_ID']}", code=code)
-    return Claim(slurm=env["SLURM_JOB_ID"], code=code) if "SLURM_JOB_ID" in env else None
+def _launcher() -> str | None:
+    """Return the name of the launcher whose job this process belongs to, if any."""
+    claim = claim_of_this_process()
+    return claim.job_id.launcher if claim and claim.job_id else None
 
 
 def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
@@ -103,6 +98,7 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
             device_s_per_epoch=result.time_s() * built.ranks.size / config.train.epochs,
             hardware=hardware(built.device),
             in_slurm="SLURM_JOB_ID" in os.environ,
+            launcher=_launcher(),
         ),
         size_mb=folder.size_mb(),
     )

@@ -9,10 +9,11 @@ import time
 import pytest
 
 from crate.run import records
+from crate.run.claim import Claim
 from crate.run.folder import RunFolder, find, runs_by_signature
 from crate.run.liveness import Owner, this_process
 from crate.run.records import Damaged, warn_once
-from crate.run.status import Claim, Status
+from crate.run.status import Status
 from crate.sweep.manifest import Manifest
 
 

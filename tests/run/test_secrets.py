@@ -12,10 +12,10 @@ from crate.config.schema import Sweep
 from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.run import secrets
+from crate.run.claim import Claim
 from crate.run.folder import RunFolder
 from crate.run.records import read_json
 from crate.run.secrets import file_mode, leaking_names, leaks, redact
-from crate.run.status import Claim
 from tests.launching import TINY, launch, run_folder
 
 WORD = "trivialaugment"  # a value that a configuration needs, as a secret's

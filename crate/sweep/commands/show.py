@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -129,8 +130,8 @@ def _logs(selection: Selection, key: str) -> Iterator[Path]:
     if path is not None and (path / "log").exists():
         yield path / "log"
     for attempt in selection.manifest.points[key].attempts:
-        if attempt.slurm:
-            yield from sorted(jobs.glob(f"{attempt.slurm}_*_log.*"))
+        if attempt.job_id and not os.path.dirname(attempt.job_id.name):
+            yield from sorted(jobs.glob(f"{attempt.job_id.name}_*_log.*"))
     for name in (f"{key}.out", "workers.out"):
         if (jobs / name).exists() and (jobs / name).stat().st_size:
             yield jobs / name

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from crate.run.claim import Claim
 from crate.run.folder import RunFolder, runs_by_signature
 from crate.run.liveness import this_process
-from crate.run.status import Claim
 from crate.sweep.folder import SweepFolder
 from crate.sweep.launchers import slurm
 from crate.sweep.launchers.local import Heartbeat
