@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from crate.errors import UserError, nearest, shorten
 from crate.paths import CHECKOUT
-from crate.sweep.folder import find_sweep
+from crate.sweep.stored.folder import find_sweep
 
 PROGRAM = "python -m crate.sweep"
 EPILOG = """\
@@ -153,7 +153,7 @@ def _run(typed: argparse.Namespace) -> int:
         return clean(typed.outputs, yes=typed.yes)
     sweep = find_sweep(typed.outputs, typed.sweep)
     if typed.command == "results":
-        from crate.sweep.results import show_results
+        from crate.sweep.terminal.results import show_results
 
         return show_results(sweep, typed.runs, form=typed.form)
     if typed.command == "cancel":

@@ -11,9 +11,9 @@ from typing import Any
 from crate.config.objective import DEFAULT, is_least
 from crate.run.folder import RunFolder
 from crate.sweep.define.tracked import is_baseline
-from crate.sweep.manifest import Manifest
 from crate.sweep.select import Selection
 from crate.sweep.state import RunState
+from crate.sweep.stored.manifest import Manifest
 
 
 @dataclass

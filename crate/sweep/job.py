@@ -25,9 +25,9 @@ from crate.sweep.code import snapshot
 from crate.sweep.code.modules import Modules
 from crate.sweep.define.freeze import Point
 from crate.sweep.define.seal import require_as_launched, seal
-from crate.sweep.folder import SweepFolder
-from crate.sweep.manifest import Manifest
-from crate.sweep.point_file import PointFile
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.stored.manifest import Manifest
+from crate.sweep.stored.point_file import PointFile
 from crate.train.signals import ignore_from_now_on
 
 logger = logging.getLogger("crate")

@@ -10,9 +10,9 @@ from crate.config.label import short_names
 from crate.errors import UserError, nearest, shorten
 from crate.run.claim import Claim
 from crate.run.folder import runs_by_signature
-from crate.sweep.folder import SweepFolder
 from crate.sweep.state import RunState, look
-from crate.sweep.table import words
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.terminal.table import words
 
 
 class Selection:

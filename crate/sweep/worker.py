@@ -14,8 +14,8 @@ import traceback
 from pathlib import Path
 from typing import IO
 
-from crate.sweep.folder import SweepFolder
 from crate.sweep.job import Job
+from crate.sweep.stored.folder import SweepFolder
 
 TERMINATED = 128 + signal.SIGTERM
 

@@ -14,7 +14,7 @@ from crate.run.folder import RunFolder, find, runs_by_signature
 from crate.run.liveness import Owner, this_process
 from crate.run.records import Damaged, warn_once
 from crate.run.status import Status
-from crate.sweep.manifest import Manifest
+from crate.sweep.stored.manifest import Manifest
 
 
 def test_a_record_reads_back_as_it_was_and_keeps_what_it_does_not_know(tmp_path):

@@ -13,11 +13,11 @@ from crate.run.console import say_on_console
 from crate.run.folder import RunFolder
 from crate.run.ownership import owner_of
 from crate.run.records import write_json
-from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.launchers.slurm_queue import SlurmQueue
 from crate.sweep.select import Selection
 from crate.sweep.state import ACTIVE
-from crate.sweep.table import words
+from crate.sweep.stored.folder import SweepFolder, locked
+from crate.sweep.terminal.table import words
 
 
 def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:

@@ -18,9 +18,9 @@ from crate.run.folder import is_set_aside, remove
 from crate.run.ownership import Ownership, require_dead
 from crate.sweep.code.snapshot import place
 from crate.sweep.commands.cancel import agrees
-from crate.sweep.folder import SweepFolder, locked, sweeps
 from crate.sweep.select import Selection
-from crate.sweep.table import words
+from crate.sweep.stored.folder import SweepFolder, locked, sweeps
+from crate.sweep.terminal.table import words
 
 Found = dict[Path, str]  # a folder to remove -> why
 

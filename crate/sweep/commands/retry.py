@@ -12,16 +12,16 @@ from crate.run.console import say_on_console
 from crate.run.folder import RunFolder
 from crate.sweep import options
 from crate.sweep.code import snapshot
-from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.launch import background
 from crate.sweep.launch.ending import say_end
 from crate.sweep.launch.handover import hand_over
 from crate.sweep.launchers import local
-from crate.sweep.manifest import LaunchEntry, Manifest
-from crate.sweep.point_file import PointFile
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
-from crate.sweep.table import words
+from crate.sweep.stored.folder import SweepFolder, locked
+from crate.sweep.stored.manifest import LaunchEntry, Manifest
+from crate.sweep.stored.point_file import PointFile
+from crate.sweep.terminal.table import words
 
 logger = logging.getLogger("crate")
 FAILED = ("failed", "timeout", "out_of_memory", "dead", "damaged")

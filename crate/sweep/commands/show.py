@@ -12,12 +12,12 @@ from pathlib import Path
 from rich.live import Live
 
 from crate.run.console import console
-from crate.sweep.columns import Column, fitted
-from crate.sweep.folder import SweepFolder, sweeps
-from crate.sweep.manifest import Manifest
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
-from crate.sweep.table import counts, duration, say, table, words
+from crate.sweep.stored.folder import SweepFolder, sweeps
+from crate.sweep.stored.manifest import Manifest
+from crate.sweep.terminal.columns import Column, fitted
+from crate.sweep.terminal.table import counts, duration, say, table, words
 
 WATCH_S = 2.0
 

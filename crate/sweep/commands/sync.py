@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 from crate.errors import UserError
-from crate.sweep.folder import SweepFolder
 from crate.sweep.select import Selection
-from crate.sweep.table import words
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.terminal.table import words
+from crate.tracking.offline import offline_folders
 
 
 def sync(sweep: SweepFolder, wanted: list[str]) -> int:
@@ -19,7 +19,9 @@ def sync(sweep: SweepFolder, wanted: list[str]) -> int:
     there is nothing of wandb's.
     """
     selection = Selection(sweep, wanted)
-    found = {key: _offline(path) for key, path in selection.paths.items() if path is not None}
+    found = {
+        key: offline_folders(path) for key, path in selection.paths.items() if path is not None
+    }
     if not any(found.values()):
         raise UserError(
             f"no run of {sweep.path.name} logged to wandb offline",
@@ -37,17 +39,3 @@ def sync(sweep: SweepFolder, wanted: list[str]) -> int:
             done = subprocess.run(command, stdin=subprocess.DEVNULL)
             failed += done.returncode != 0
     return int(failed > 0)
-
-
-def unsynced(run: Path) -> list[Path]:
-    """Return the offline folders of a run without wandb's mark that they are uploaded."""
-    return [folder for folder in _offline(run) if not [*folder.glob("*.wandb.synced")]]
-
-
-def _offline(run: Path) -> list[Path]:
-    """Returns the folders of a run's attempts in the order of their start.
-
-    All that a killed attempt logged is in the next one's folder too: the newest holds every row,
-    and wins for being last.
-    """
-    return sorted((run / "wandb").glob("offline-run-*"))

@@ -16,10 +16,10 @@ from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.run.console import say_on_console
 from crate.run.records import read_json
-from crate.sweep.folder import SweepFolder
 from crate.sweep.launch.ending import say_end
 from crate.sweep.launchers import local
 from crate.sweep.options import Local
+from crate.sweep.stored.folder import SweepFolder
 
 logger = logging.getLogger("crate")
 POLL_S = 0.05

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from crate.paths import CHECKOUT
 from crate.run.console import console
-from crate.sweep.commands.sync import unsynced
-from crate.sweep.folder import SweepFolder
-from crate.sweep.results import draw_results
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
-from crate.sweep.table import counts, say
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.terminal.results import draw_results
+from crate.sweep.terminal.table import counts, say
+from crate.tracking.offline import unsynced
 
 
 def say_end(sweep: SweepFolder, keys: Iterable[str]) -> None:

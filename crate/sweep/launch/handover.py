@@ -10,11 +10,11 @@ from pathlib import Path
 from crate.run.claim import Claim
 from crate.run.folder import RunFolder, runs_by_signature
 from crate.run.liveness import this_process
-from crate.sweep.folder import SweepFolder
 from crate.sweep.launchers import slurm
 from crate.sweep.launchers.local import Heartbeat
-from crate.sweep.manifest import Attempt, Manifest
 from crate.sweep.options import Launcher, Slurm
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.stored.manifest import Attempt, Manifest
 
 logger = logging.getLogger("crate")
 

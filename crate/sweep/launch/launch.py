@@ -23,7 +23,6 @@ from crate.sweep.code import snapshot
 from crate.sweep.code.modules import Modules
 from crate.sweep.define.freeze import Point, freeze
 from crate.sweep.define.naming import identity_of_fixed, sweep_name
-from crate.sweep.folder import SweepFolder, locked
 from crate.sweep.job import write_point
 from crate.sweep.launch import background
 from crate.sweep.launch.announce import in_words, say_ignored, warn_of_best
@@ -32,9 +31,10 @@ from crate.sweep.launch.handover import hand_over
 from crate.sweep.launch.plan import check_budget, estimates, say_plan
 from crate.sweep.launch.wait import wait
 from crate.sweep.launchers import local, slurm
-from crate.sweep.manifest import LaunchEntry, Manifest
 from crate.sweep.options import Launcher, Local, Slurm
 from crate.sweep.state import RunState, look
+from crate.sweep.stored.folder import SweepFolder, locked
+from crate.sweep.stored.manifest import LaunchEntry, Manifest
 from crate.tasks.changes import Changes, changes, unanswered, wants_rerun
 
 logger = logging.getLogger("crate")

@@ -8,12 +8,12 @@ from crate.config.schema import Config
 from crate.cost import Cost, cost
 from crate.errors import UserError
 from crate.run.console import console
-from crate.sweep.columns import Column, fitted
 from crate.sweep.define.freeze import Point
 from crate.sweep.launch.history import History
 from crate.sweep.options import Launcher, Slurm
 from crate.sweep.state import RunState
-from crate.sweep.table import counts, say, state_column, swept_columns
+from crate.sweep.terminal.columns import Column, fitted
+from crate.sweep.terminal.table import counts, say, state_column, swept_columns
 
 
 @dataclass(frozen=True)

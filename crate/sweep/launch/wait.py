@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 
-from crate.sweep.folder import SweepFolder
 from crate.sweep.launch.ending import say_commands
 from crate.sweep.state import ACTIVE
-from crate.sweep.watch import Watch
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.terminal.watch import Watch
 
 logger = logging.getLogger("crate")
 

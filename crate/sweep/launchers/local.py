@@ -23,10 +23,10 @@ from crate.run.folder import RunFolder, runs_by_signature
 from crate.run.liveness import BEAT_S, this_process
 from crate.run.ownership import owner_of
 from crate.run.records import Unreadable
-from crate.sweep.folder import SweepFolder
 from crate.sweep.launchers.slot import Slot, environments
 from crate.sweep.options import Local
-from crate.sweep.watch import Watch
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.terminal.watch import Watch
 
 logger = logging.getLogger("crate")
 POLL_S = 0.5

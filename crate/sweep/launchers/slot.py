@@ -19,8 +19,8 @@ from typing import IO
 
 from crate.errors import UserError
 from crate.run import provenance
-from crate.sweep.folder import SweepFolder
 from crate.sweep.options import Local
+from crate.sweep.stored.folder import SweepFolder
 
 EXIT_S = 20.0  # how long a worker without a run may take to exit
 

@@ -14,9 +14,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from crate.errors import UserError
-from crate.sweep.folder import SweepFolder
 from crate.sweep.job import Job
 from crate.sweep.options import Slurm, SlurmOptions
+from crate.sweep.stored.folder import SweepFolder
 
 _SHARED = (  # submitit's names for every cluster; the others are Slurm's alone
     "name",

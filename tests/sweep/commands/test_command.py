@@ -14,8 +14,8 @@ import pytest
 from crate.paths import CHECKOUT
 from crate.run.provenance import cpu_name
 from crate.sweep.__main__ import main
-from crate.sweep.folder import SweepFolder
-from crate.sweep.manifest import Manifest
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.stored.manifest import Manifest
 from tests.launching import TINY, launch, status
 from tests.sweep.asking import ask, only_sweep, runs
 from tests.tracking.wandb_server import Server

@@ -14,10 +14,10 @@ from crate.run.ownership import Ownership
 from crate.run.records import Damaged, warn_once
 from crate.sweep.__main__ import main
 from crate.sweep.commands import clean, retry
-from crate.sweep.folder import SweepFolder, sweeps
-from crate.sweep.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
-from crate.sweep.point_file import PointFile
 from crate.sweep.state import UNFINISHED, look
+from crate.sweep.stored.folder import SweepFolder, sweeps
+from crate.sweep.stored.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
+from crate.sweep.stored.point_file import PointFile
 
 FIXED = ["model=crate_nano", "train.epochs=3"]
 KEYS = [f"{number:012x}" for number in range(0xA, 0xE)]

@@ -2,7 +2,7 @@
 
     outputs/sweeps/<name>-<hash of its fixed overrides>/
         manifest.json           the sweep, its launches, its points and their jobs
-        points/<signature>.json a frozen point; see crate/sweep/point_file.py
+        points/<signature>.json a frozen point; see crate/sweep/stored/point_file.py
         jobs/                   what the jobs printed; <job>.exit: the exit code of its script
     outputs/code/<hash>/        the code that jobs run; see crate/sweep/code/snapshot.py
 
@@ -20,9 +20,9 @@ from crate.errors import UserError, nearest, shorten
 from crate.run import records
 from crate.run.ownership import Ownership, held
 from crate.run.records import Damaged, Unreadable, warn_once
-from crate.sweep.manifest import Manifest
-from crate.sweep.point_file import PointFile
-from crate.sweep.rebuild import digest, rebuilt
+from crate.sweep.stored.manifest import Manifest
+from crate.sweep.stored.point_file import PointFile
+from crate.sweep.stored.rebuild import digest, rebuilt
 
 PATIENCE_S = 330.0  # longer than a dead owner counts as alive
 

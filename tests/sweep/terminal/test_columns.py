@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from crate.config.label import short_names
-from crate.sweep.columns import Column, fitted
+from crate.sweep.terminal.columns import Column, fitted
 
 NUMBERS = [f"{number / 7:.2f}" for number in range(6)]
 

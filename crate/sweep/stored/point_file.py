@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crate.run.records import Record
-from crate.sweep.manifest import LaunchEntry, Statement
+from crate.sweep.stored.manifest import LaunchEntry, Statement
 
 
 @dataclass(kw_only=True)

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from crate.config.label import short_names
 from crate.run.console import console
-from crate.sweep.columns import Column, fitted, wrapped
 from crate.sweep.state import RunState
+from crate.sweep.terminal.columns import Column, fitted, wrapped
 
 COLORS = {
     "finished": "green",

@@ -12,11 +12,11 @@ from rich.text import Text
 from crate.config.objective import is_least
 from crate.run.console import console
 from crate.sweep.cells import Cell, best_run, collect, mean_and_error, metric_of
-from crate.sweep.columns import Column, fitted
-from crate.sweep.folder import SweepFolder
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
-from crate.sweep.table import counts, say, swept_columns, words
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.terminal.columns import Column, fitted
+from crate.sweep.terminal.table import counts, say, swept_columns, words
 
 
 def show_results(sweep: SweepFolder, wanted: list[str], *, form: str) -> int:

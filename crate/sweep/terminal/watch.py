@@ -12,7 +12,7 @@ from rich.live import Live
 from crate.run.console import console
 from crate.run.folder import runs_by_signature
 from crate.sweep.state import RunState, look
-from crate.sweep.table import duration, percent, table, words
+from crate.sweep.terminal.table import duration, percent, table, words
 
 logger = logging.getLogger("crate")
 POLL_S = 2.0

@@ -12,8 +12,8 @@ from crate.run import records
 from crate.run.folder import RunFolder, runs_by_signature
 from crate.run.records import Unreadable, warn_once
 from crate.run.secrets import redact
-from crate.sweep.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
-from crate.sweep.point_file import PointFile
+from crate.sweep.stored.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
+from crate.sweep.stored.point_file import PointFile
 
 MAX_OVERRIDES = 12  # more have too many subsets to search
 

@@ -1,0 +1,1 @@
+"""What the terminal shows of a sweep: tables, results and a live view."""
