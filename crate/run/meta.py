@@ -12,10 +12,12 @@ from crate.run.records import Record
 class Meta(Record):
     """The origin of a run; what only people read of it is among the `unknown` keys.
 
-    `code` holds the digests of the imported files, `fingerprint` the hash of them all.
+    `code` holds the digests of the imported files, `fingerprint` the hash of them all, `images` the
+    stamp of a user's own image files.
     """
 
     version: int = 1
     fingerprint: str | None = None
     code: dict[str, str] | None = None
+    images: dict[str, Any] | None = None
     auto: dict[str, Any] = field(default_factory=dict)

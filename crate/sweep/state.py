@@ -26,7 +26,7 @@ from crate.run.claim import Claim
 from crate.run.folder import RunFolder
 from crate.run.liveness import Owner, age_s, is_alive
 from crate.run.ownership import owner_of
-from crate.run.records import Unreadable, read_json
+from crate.run.records import Unreadable
 from crate.run.status import Status
 from crate.sweep.launchers.slurm_queue import SlurmQueue
 from crate.tasks.changes import code_changes
@@ -86,7 +86,7 @@ def look(paths: dict[str, Path | None], *, with_code: bool = False) -> dict[str,
     }
     for key, state in states.items():
         if with_code and state.state == "finished":
-            changed = code_changes(read_json(state.path / "meta.json")).get("other_code")
+            changed = code_changes(RunFolder(state.path).meta).get("other_code")
             if changed:
                 states[key] = replace(state, reason=f"{OTHER_CODE}: {shorten(changed, 3)}")
     return states

@@ -20,10 +20,9 @@ from crate.ranks import Ranks
 from crate.run.console import logger, say_in_file, say_on_console
 from crate.run.folder import RunFolder, find, require_writable
 from crate.run.ownership import Ownership
-from crate.run.records import read_json
 from crate.run.secrets import redact
 from crate.tasks import bookkeeping
-from crate.tasks.changes import changes, say_mixed, unanswered, wants_rerun
+from crate.tasks.decision import Verdict, decide, mixed, questions
 from crate.tasks.identity import prepare, signature_of
 from crate.tasks.preflight import require_readable, require_startable
 from crate.tracking import Jsonl, Tracker, Trackers
@@ -141,32 +140,27 @@ class Run:
         return folder.path, self._say_done(folder)
 
     def _look(self) -> tuple[float | None, dict[str, str]]:
-        """Returns the best val/top1 where all is done, else what `auto` became earlier."""
+        """Deal with an earlier run; return its best val/top1 if it is done, and its `auto` values.
+
+        Raise UserError if the user has to decide first, and Busy instead of setting a live run
+        aside.
+        """
         outputs = self.config.outputs
         require_writable(outputs)
-        path = find(outputs, self.signature)
-        if path is not None and (done := self._settle(RunFolder(path))) is not None:
-            return done, {}
-        path = find(outputs, self.signature)  # None again where the old run was set aside
-        return None, RunFolder(path).meta.auto if path else {}
-
-    def _settle(self, folder: RunFolder) -> float | None:
-        """Deal with an earlier run of this configuration: done, set aside, or to go on (None).
-
-        Raises UserError where it is done, by code or on images that have changed since.
-        """
-        status, config = folder.status, self.config
-        finished = status.state == "finished"
-        since = changes(read_json(folder.path / "meta.json"), config.data)
-        if config.rerun or (wants_rerun(since, config) if finished else config.resume == "never"):
-            Ownership.take(folder.path).release()  # not under a process that is still at it
+        if (path := find(outputs, self.signature)) is None:
+            return None, {}
+        folder = RunFolder(path)
+        decision = decide(path, folder.status, self.config)
+        raise_all(questions([decision]))
+        if decision.verdict is Verdict.DONE:
+            return self._say_done(folder), {}
+        if decision.verdict is Verdict.SET_ASIDE:
+            Ownership.take(path).release()  # raises Busy if a process still runs it
             logger.info("set aside: %s", folder.set_aside())
-            return None
-        if not finished:
-            say_mixed(since, status.step)
-            return None
-        raise_all(unanswered([(folder.path, since, config)]))
-        return self._say_done(folder)
+            return None, {}
+        for warning in mixed(path, self.config):
+            logger.warning(warning)
+        return None, folder.meta.auto
 
     def _say_done(self, folder: RunFolder) -> float:
         """Say that a run is finished and what it reached; return its best val/top1."""

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from crate.config.schema import Config, Digits, Folder
+from crate.config.schema import Digits, Folder
 from crate.data import facts
+from crate.run.meta import Meta
 from crate.tasks import changes
 
 
@@ -51,26 +52,7 @@ def test_data_that_its_name_identifies_has_no_stamp(tree):
 def test_a_run_without_a_stamp_or_with_the_same_one_did_not_change(tree):
     data = Folder(root=str(tree))
     _, stamp = looked_at(tree)
-    assert changes.data_changes({}, data) == {} == changes.data_changes({"images": stamp}, data)
-    found = changes.data_changes({"images": stamp | {"digest": "other"}}, data)
+    assert changes.data_changes(Meta(), data) == {}
+    assert changes.data_changes(Meta(images=stamp), data) == {}
+    found = changes.data_changes(Meta(images=stamp | {"digest": "other"}), data)
     assert found == {"other_data": [f"files in {tree}"]}
-
-
-def test_each_kind_of_change_is_asked_about_once_and_by_its_own_key(tmp_path):
-    code, data = {"other_code": ["a.py"]}, {"other_data": ["files in /x"]}
-    runs = [(tmp_path / str(n), each, Config()) for n, each in enumerate((code, code | data, {}))]
-    first, second = changes.unanswered(runs)
-    assert "2 finished runs were trained by other code than there is now" in first.given
-    assert first.given.endswith("changed since: a.py") and "other_code=rerun" in first.fix
-    assert str(tmp_path / "1") in second.given and "other_data=rerun" in second.fix
-    accepting = Config(other_code="accept", other_data="rerun")
-    assert changes.unanswered([(tmp_path, code | data, accepting)]) == []
-    assert changes.wants_rerun(code | data, accepting)
-    assert not changes.wants_rerun(code, accepting)
-
-
-def test_an_unfinished_run_that_goes_on_differently_says_so(caplog):
-    changes.say_mixed({"other_code": ["a.py"]}, step=0)
-    assert caplog.text == ""
-    changes.say_mixed({"other_code": ["a.py"]}, step=7)
-    assert "the first 7 steps were trained by other code: a.py" in caplog.text

@@ -11,6 +11,7 @@ import pytest
 
 from crate.run import code_record
 from crate.run.code_record import changed_files, fingerprint, record
+from crate.run.meta import Meta
 from crate.tasks import changes
 from tests.launching import launch, run_folder
 
@@ -96,8 +97,8 @@ def test_what_counts_as_changed(mine):
 
 
 def test_a_run_of_an_earlier_version_is_other_code_and_one_without_a_record_is_not():
-    assert changes.code_changes({"fingerprint": "a" * 12}) == {"other_code": [changes.UNKNOWN]}
-    assert changes.code_changes({}) == {} == changes.code_changes({"code": {}})
+    assert changes.code_changes(Meta(fingerprint="a" * 12)) == {"other_code": [changes.UNKNOWN]}
+    assert changes.code_changes(Meta()) == {} == changes.code_changes(Meta(code={}))
 
 
 def test_a_thousand_runs_are_compared_by_reading_each_file_once(mine, monkeypatch):

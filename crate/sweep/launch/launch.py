@@ -11,12 +11,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from crate.config.check import rule_errors
-from crate.config.schema import Config, Wandb
+from crate.config.schema import Wandb
 from crate.errors import UserError, raise_all
 from crate.run.console import say_on_console
 from crate.run.folder import RunFolder, require_writable, runs_by_signature
 from crate.run.machine import device_errors
-from crate.run.records import read_json
 from crate.run.secrets import leaks, redact
 from crate.run.status import Status
 from crate.sweep.code import snapshot
@@ -35,7 +34,7 @@ from crate.sweep.options import Launcher, Local, Slurm
 from crate.sweep.state import RunState, look
 from crate.sweep.stored.folder import SweepFolder, locked
 from crate.sweep.stored.manifest import LaunchEntry, Manifest
-from crate.tasks.changes import Changes, changes, unanswered, wants_rerun
+from crate.tasks.decision import Verdict, decide, questions
 
 logger = logging.getLogger("crate")
 NEW = RunState("new", None, Status(), None)
@@ -171,28 +170,26 @@ def _look(points: dict[str, Point], outputs: str) -> dict[str, RunState]:
 
 
 def _to_set_aside(points: dict[str, Point], states: dict[str, RunState]) -> list[str]:
-    """Returns the signatures of the runs that are there, and to be trained anew.
+    """Return the signatures of the existing runs that are to be trained anew.
 
-    Raises UserError for those that are at work just now, and one for all that were finished by
-    other code or on other images, about which the user has yet to decide.
+    Raise UserError for those that are active, and for finished runs whose code or images changed
+    if the user has yet to decide about them.
     """
-    errors, aside = [], []
-    kept: list[tuple[Path, Changes, Config]] = []
-    for key, state in states.items():
-        if state.path is None:
-            continue
-        config, since = points[key].config, {}
-        if state.state == "finished":
-            since = changes(read_json(state.path / "meta.json"), config.data)
-        never = config.resume == "never" and state.state != "finished"
-        if not (config.rerun or never or wants_rerun(since, config)):
-            kept.append((state.path, since, config))
-            continue
-        aside.append(key)
-        if state.is_active:
-            given = f"{state.path.name} is {state.state}; it cannot be set aside"
-            errors.append(UserError(given, "its end", "python -m crate.sweep cancel NAME"))
-    raise_all(errors + unanswered(kept))
+    decisions = {
+        key: decide(state.path, state.status, points[key].config) for key, state in states.items()
+    }
+    aside = [key for key, each in decisions.items() if each.verdict is Verdict.SET_ASIDE]
+    active = [states[key] for key in aside if states[key].is_active]
+    errors = [
+        UserError(
+            f"{state.path.name} is {state.state}; it cannot be set aside",
+            "its end",
+            "python -m crate.sweep cancel NAME",
+        )
+        for state in active
+        if state.path is not None
+    ]
+    raise_all(errors + questions(decisions.values()))
     return aside
 
 
