@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from crate.config.cross import cross_field_errors
+from crate.config.evaluators import typed_evaluators
 from crate.config.own import is_own, own_arguments
 from crate.config.reference.keys import declared
 from crate.config.schema import ON_OFF, Config
@@ -30,7 +31,8 @@ def typed(cfg: DictConfig, found: list[UserError] | None = None) -> Config:
     errors = list(found or []) + _key_errors(cfg) + _value_errors(cfg)
     raise_all(errors)
     cfg, errors = own_arguments(cfg)
-    raise_all(errors)
+    cfg, more = typed_evaluators(cfg)
+    raise_all(errors + more)
     try:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
@@ -135,6 +137,9 @@ def rule_errors(node: Any, at: str = "") -> list[UserError]:
         value, name = getattr(node, entry.name), f"{at}{entry.name}"
         if is_dataclass(value):
             errors += rule_errors(value, f"{name}.")
+        elif entry.name == "evaluators":
+            for key, node in value.items():
+                errors += rule_errors(node, f"{name}.{key}.")
         elif value is not None:
             errors += _broken_rule(name, value, entry.metadata)
     return errors

@@ -49,6 +49,10 @@ def identity(node: Any) -> dict[str, Any]:
             value = identity(value)
         elif rules.get("size"):
             value = list(pair(value))
+        elif isinstance(value, dict):
+            value = {
+                key: identity(each) if is_dataclass(each) else each for key, each in value.items()
+            }
         neutral = rules.get("neutral", NO_NEUTRAL)
         if value == {} or (neutral is not NO_NEUTRAL and value == neutral):
             continue

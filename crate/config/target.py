@@ -14,12 +14,14 @@ from crate.config.schema import (
     Augment,
     Config,
     Data,
+    Evaluator,
     Model,
     Optimizer,
     Schedule,
     Target,
     Tracker,
     pair,
+    targets,
 )
 from crate.errors import UserError, close, nearest, shorten
 
@@ -31,6 +33,7 @@ _PASSED: dict[type, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Schedule: ((), ("total_steps", "steps_per_epoch")),
     Augment: ((), ("img_size",)),
     Tracker: ((), ()),
+    Evaluator: (("model", "batches", "ranks"), ()),
 }
 
 
@@ -89,17 +92,14 @@ def locate(name: str) -> Callable[..., Any]:
 def own_target_errors(config: Config) -> list[UserError]:
     """Check each of the user's own targets against its signature; built-in ones are not loaded."""
     errors = []
-    for entry in fields(config):
-        node = getattr(config, entry.name)
-        if not isinstance(node, Target):
-            continue
+    for key, node in targets(config).items():
         if node.is_own:
-            wrong = _clashes(entry.name, node) or _signature_errors(entry.name, node)
+            wrong = _clashes(key, node) or _signature_errors(key, node)
             if isinstance(node, Model) and not wrong:
                 wrong = _refusal(node, config.data)
             errors += wrong
         elif node.kwargs:
-            errors.append(not_own(entry.name))
+            errors.append(not_own(key))
     return errors
 
 

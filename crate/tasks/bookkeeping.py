@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
-from dataclasses import fields
 from typing import Any
 
-from crate.config.schema import Config, Target, dump
+from crate.config.schema import Config, dump, targets
 from crate.config.signature import shape
 from crate.data import facts
 from crate.errors import UserError
@@ -63,8 +62,7 @@ def begin(
 
 def _code(config: Config) -> dict[str, Any]:
     """Return the files of code that this process has imported for the run, and their hash."""
-    nodes = (getattr(config, entry.name) for entry in fields(config))
-    files = code_record.record(node._target_ for node in nodes if isinstance(node, Target))
+    files = code_record.record(node._target_ for node in targets(config).values())
     return {"code": files, "fingerprint": code_record.fingerprint(files)}
 
 

@@ -31,6 +31,7 @@ from crate.config.schema.data import (
     Pets,
     evaluation_px,
 )
+from crate.config.schema.evaluator import Evaluator
 from crate.config.schema.field import NO_NEUTRAL, ON_OFF, Target, option, pair
 from crate.config.schema.model import CRATE, Model, Transformer, ViT
 from crate.config.schema.optimizer import SGD, Adam, AdamW, Lion, Optimizer
@@ -56,6 +57,12 @@ BASES: dict[str, type] = {
     "augment": Augment,
     "tracker": Tracker,
 }
+
+
+def targets(config: Config) -> dict[str, Target]:
+    """Return the nodes of a checked configuration that build something, by their keys."""
+    groups = {group: getattr(config, group) for group in BASES}
+    return groups | {f"evaluators.{name}": node for name, node in config.evaluators.items()}
 
 
 def register() -> None:

@@ -179,6 +179,9 @@ class Config:
     data: Data = field(default_factory=Data, metadata={"help": "the data set"})
     schedule: Schedule = field(default_factory=Schedule, metadata={"help": "learning rate"})
     augment: Augment = field(default_factory=Augment, metadata={"help": "augmentation"})
+    evaluators: dict[str, Any] = option(  # of `Evaluator` nodes, once checked
+        {}, "measurements of your own: name -> {_target_, split, every_epochs, kwargs}", neutral={}
+    )
     tracker: Tracker = field(
         default_factory=Tracker, metadata={"help": "where metrics go", "identity": False}
     )
