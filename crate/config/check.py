@@ -138,8 +138,8 @@ def rule_errors(node: Any, at: str = "") -> list[UserError]:
         if is_dataclass(value):
             errors += rule_errors(value, f"{name}.")
         elif entry.name == "evaluators":
-            for key, node in value.items():
-                errors += rule_errors(node, f"{name}.{key}.")
+            for key, evaluator in value.items():
+                errors += rule_errors(evaluator, f"{name}.{key}.")
         elif value is not None:
             errors += _broken_rule(name, value, entry.metadata)
     return errors
