@@ -14,7 +14,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from crate.bench.output import add_json, show
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HELP = "images a second a core: torchvision and PIL, ours from files, ours from the cache"
 AUTHORS = "ImageFolder + PIL (the authors')"
@@ -22,7 +27,9 @@ BATCH = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of this command."""
+    """Add the options of this command."""
+    parser.description = __doc__
+    add_json(parser)
     parser.add_argument("--root", type=Path, help="a folder with train/ and val/; else made here")
     parser.add_argument("--images", type=int, default=1_000, help="how many are made")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which medians are told")
@@ -30,8 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=10, help="readers of one cache")
 
 
-def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
-    """Measures; returns JSON values and the tables that say the same."""
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, and print the result; return 0."""
+    return show(*measure(arguments), as_json=arguments.json)
+
+
+def measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
+    """Return the measurements as JSON values, and the tables that show them."""
     import torch
 
     from crate.bench.interleaved import rates, summary

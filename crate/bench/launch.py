@@ -15,10 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from crate.bench.output import add_json, show
 from crate.errors import UserError
 from crate.paths import CHECKOUT
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HELP = "seconds to --help, to a composed configuration and to the first step"
 ANSWERS = {
@@ -34,14 +38,21 @@ ANSWERS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of this command."""
+    """Add the options of this command."""
+    parser.description = __doc__
+    add_json(parser)
     parser.add_argument("--rounds", type=int, default=5, help="times each small answer is asked")
     parser.add_argument("--model", default="crate_tiny", help="the model of the compiled jobs")
     parser.add_argument("--batch-size", type=int, default=32, help="its images a step")
 
 
-def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
-    """Measures; returns JSON values and the table that says the same."""
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, and print the result; return 0."""
+    return show(*measure(arguments), as_json=arguments.json)
+
+
+def measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
+    """Return the measurements as JSON values, and the tables that show them."""
     from crate.run.provenance import cpu_name
 
     seconds: dict[str, list[float]] = {name: [] for name in ANSWERS}

@@ -11,7 +11,12 @@ from __future__ import annotations
 
 import argparse
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from crate.bench.output import add_json, show
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HELP = "images a second of a training step beside the textbook's; --sweep: how cost grows"
 MODELS = ("crate_tiny", "crate_small", "crate_base", "crate_large")
@@ -20,7 +25,9 @@ SHIPPED = {"cpu": "fp32", "cuda": "fp16"}  # the authors' script
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of this command."""
+    """Add the options of this command."""
+    parser.description = __doc__
+    add_json(parser)
     parser.add_argument("--models", nargs="+", default=MODELS, help="options of the group model")
     parser.add_argument("--batch-size", type=int, help="images a step; 32 on a CPU, 512 on a GPU")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -29,8 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sweep", action="store_true", help="batch, resolution, depth, ranks")
 
 
-def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
-    """Measures; returns JSON values and the tables that say the same."""
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, and print the result; return 0."""
+    return show(*measure(arguments), as_json=arguments.json)
+
+
+def measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
+    """Return the measurements as JSON values, and the tables that show them."""
     from crate.bench import scaling
     from crate.train.device import hardware, resolve_device, resolve_precision
 

@@ -36,6 +36,23 @@ class Cell:
         mixed = {"code": len(fingerprints) > 1, "precision": len(precisions) > 1}
         return "+".join(name for name, is_mixed in mixed.items() if is_mixed)
 
+    def to_json(self, metric: str) -> dict[str, Any]:
+        """Return the cell as one flat row of JSON values; `metric` is that of its values."""
+        (last, last_se), (best, best_se) = mean_and_error(self.last), mean_and_error(self.best)
+        return {
+            **self.swept,
+            "metric": metric,
+            "n": len(self.last),
+            "runs": self.runs,
+            "last": last,
+            "last_se": last_se,
+            "best": best,
+            "best_se": best_se,
+            "best_chosen_on": " / ".join(sorted(self.chosen_on)),
+            "published": self.published,
+            "mixed": self.mixed,
+        }
+
 
 def metric_of(manifest: Manifest) -> str:
     """Return the metric that a sweep compares by."""

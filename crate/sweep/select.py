@@ -34,7 +34,13 @@ class Selection:
         self.paths: dict[str, Path | None] = {key: folders.get(key) for key in self.swept}
         self.states: dict[str, RunState] = look(self.paths, with_code=True)
 
+    @property
+    def is_active(self) -> bool:
+        """Whether a run is at work, or waits for its turn."""
+        return any(state.is_active for state in self.states.values())
+
     def in_states(self, *states: str) -> list[str]:
+        """Return the signatures of the runs in one of `states`, in the sweep's order."""
         return [key for key in self.swept if self.states[key].state in states]
 
     def is_own(self, key: str) -> bool:

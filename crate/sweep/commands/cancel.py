@@ -1,7 +1,8 @@
-"""`cancel`: ends runs of a sweep, and nothing that was not named. Asks first."""
+"""`cancel`: end runs of a sweep, after asking."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -13,11 +14,26 @@ from crate.run.console import say_on_console
 from crate.run.folder import RunFolder
 from crate.run.ownership import owner_of
 from crate.run.records import write_json
+from crate.sweep.commands.arguments import add_runs, sweep_of
+from crate.sweep.commands.confirm import add_yes, confirms
 from crate.sweep.launchers.slurm_queue import SlurmQueue
 from crate.sweep.select import Selection
 from crate.sweep.state import ACTIVE
 from crate.sweep.stored.folder import SweepFolder, locked
 from crate.sweep.terminal.table import words
+
+HELP = "save and end runs that this sweep started"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_runs(parser)
+    add_yes(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Cancel the runs that were named; return 0."""
+    return cancel(sweep_of(arguments), arguments.runs, yes=arguments.yes)
 
 
 def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
@@ -37,7 +53,7 @@ def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
         return 0
     for key in ours:
         print(f"{selection.states[key].state:9} {words(selection.swept[key])}")
-    if not yes and not agrees(f"end these {len(ours)} runs?"):
+    if not yes and not confirms(f"end these {len(ours)} runs?"):
         print("nothing was ended")
         return 0
     with locked(sweep.outputs):
@@ -71,11 +87,3 @@ def _hurry(run: Path) -> None:
     owner = owner_of(run)
     if owner is not None and owner.job is None and owner.is_here:
         os.kill(owner.pid, signal.SIGINT)
-
-
-def agrees(question: str) -> bool:
-    """Asks on the terminal; what is not a yes is a no."""
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        return False

@@ -6,6 +6,7 @@ meanwhile, once more under the lock after the answer. Nothing goes that was not 
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 from collections.abc import Callable
@@ -17,12 +18,28 @@ from crate.run.console import say_on_console
 from crate.run.folder import is_set_aside, remove
 from crate.run.ownership import Ownership, require_dead
 from crate.sweep.code.snapshot import place
-from crate.sweep.commands.cancel import agrees
+from crate.sweep.commands.arguments import add_sweep, sweep_of
+from crate.sweep.commands.confirm import add_yes, confirms
 from crate.sweep.select import Selection
 from crate.sweep.stored.folder import SweepFolder, locked, sweeps
 from crate.sweep.terminal.table import words
 
 Found = dict[Path, str]  # a folder to remove -> why
+
+HELP = "remove a sweep and its runs; without NAME, all that no sweep needs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_sweep(parser)
+    add_yes(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Remove one sweep, or what no sweep needs; return 0."""
+    if arguments.sweep is None:
+        return clean(arguments.outputs, yes=arguments.yes)
+    return clean_sweep(sweep_of(arguments), yes=arguments.yes)
 
 
 def clean(outputs: Path, *, yes: bool) -> int:
@@ -91,7 +108,7 @@ def _remove(outputs: Path, decide: Callable[[], Found], *, yes: bool) -> int:
         return 0
     for path, why in found.items():
         print(f"{_size_mb(path):9.1f} MB  {path}  ({why})")
-    if not yes and not agrees(f"remove these {len(found)} folders?"):
+    if not yes and not confirms(f"remove these {len(found)} folders?"):
         print("nothing was removed")
         return 0
     with locked(outputs), ExitStack() as owned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import shlex
 from dataclasses import replace
@@ -12,6 +13,7 @@ from crate.run.console import say_on_console
 from crate.run.folder import RunFolder
 from crate.sweep import options
 from crate.sweep.code import snapshot
+from crate.sweep.commands.arguments import add_runs, sweep_of
 from crate.sweep.launch import background
 from crate.sweep.launch.ending import say_end
 from crate.sweep.launch.handover import hand_over
@@ -26,6 +28,24 @@ from crate.sweep.terminal.table import words
 logger = logging.getLogger("crate")
 FAILED = ("failed", "timeout", "out_of_memory", "dead", "damaged")
 LOST = ("lost",)
+
+HELP = "run again what did not finish, with its frozen configuration"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_runs(parser)
+    parser.add_argument(
+        "--failed", action="store_true", help="only those that failed or were killed"
+    )
+    parser.add_argument("--lost", action="store_true", help="only those that no job knows of")
+    parser.add_argument("--new-code", action="store_true", help="use the checkout's present code")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Retry the runs that were named; return 1 if one did not finish."""
+    states = FAILED * arguments.failed + LOST * arguments.lost or UNFINISHED
+    return retry(sweep_of(arguments), arguments.runs, states, new_code=arguments.new_code)
 
 
 def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new_code: bool) -> int:

@@ -1,40 +1,45 @@
-"""`sync`: uploads to Weights & Biases what the runs of a sweep logged offline."""
+"""`sync`: upload to Weights & Biases what the runs of a sweep logged offline."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
 from crate.errors import UserError
-from crate.sweep.select import Selection
-from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.commands.arguments import add_runs, selection_of
 from crate.sweep.terminal.table import words
 from crate.tracking.offline import offline_folders
 
+HELP = "upload to Weights & Biases what runs logged offline"
 
-def sync(sweep: SweepFolder, wanted: list[str]) -> int:
-    """Uploads each run's offline folders, the oldest first; 1 where one could not be.
 
-    A folder that was uploaded already is passed over by wandb's own mark. Raises UserError where
-    there is nothing of wandb's.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_runs(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Upload each run's offline folders, oldest first; return 1 if an upload fails.
+
+    wandb skips folders that it has marked as uploaded. Raise UserError if no run logged offline.
     """
-    selection = Selection(sweep, wanted)
-    found = {
-        key: offline_folders(path) for key, path in selection.paths.items() if path is not None
-    }
-    if not any(found.values()):
+    selection = selection_of(arguments)
+    paths = {key: path for key, path in selection.paths.items() if path is not None}
+    folders = {key: offline_folders(path) for key, path in paths.items()}
+    if not any(folders.values()):
         raise UserError(
-            f"no run of {sweep.path.name} logged to wandb offline",
+            f"no run of {selection.sweep.path.name} logged to wandb offline",
             "runs of tracker=wandb",
             "python launch.py ... tracker=wandb",
         )
     failed = 0
-    for key, folders in found.items():
+    for key in folders:
         if selection.states[key].is_active:
             print(f"left for later, {selection.states[key].state}: {words(selection.swept[key])}")
             continue
-        for folder in folders:
-            # Without --include-online a run that fell back to offline is skipped in silence.
+        for folder in folders[key]:
+            # Without --include-online, wandb silently skips a run that lost its connection.
             command = [sys.executable, "-m", "wandb", "sync", "--include-online", str(folder)]
             done = subprocess.run(command, stdin=subprocess.DEVNULL)
             failed += done.returncode != 0

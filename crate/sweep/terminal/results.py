@@ -1,11 +1,6 @@
-"""`results`: a row for each point, over its seeds. Imports no torch and no pandas."""
+"""The table of a sweep's results: a row for each point, over its seeds."""
 
 from __future__ import annotations
-
-import csv
-import json
-import sys
-from typing import Any
 
 from rich.text import Text
 
@@ -13,49 +8,8 @@ from crate.config.objective import is_least
 from crate.run.console import console
 from crate.sweep.cells import Cell, best_run, collect, mean_and_error, metric_of
 from crate.sweep.select import Selection
-from crate.sweep.state import UNFINISHED
-from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.terminal.columns import Column, fitted
-from crate.sweep.terminal.table import counts, say, swept_columns, words
-
-
-def show_results(sweep: SweepFolder, wanted: list[str], *, form: str) -> int:
-    """Print results as a table, "json" or "csv"; return 1 where a run has ended unfinished."""
-    selection = Selection(sweep, wanted)
-    metric, cells = metric_of(selection.manifest), collect(selection)
-    if form == "json":
-        print(json.dumps([_plain(cell, metric) for cell in cells], indent=2))
-    elif form == "csv":
-        rows = [_flat(_plain(cell, metric)) for cell in cells]
-        names = dict.fromkeys(name for row in rows for name in row)
-        writer = csv.DictWriter(sys.stdout, list(names), restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        draw_results(selection)
-        say(f"{sweep.path.name}: {counts(selection.states)}")
-    return int(bool(selection.in_states(*UNFINISHED)))
-
-
-def _plain(cell: Cell, metric: str) -> dict[str, Any]:
-    (last, last_se), (best, best_se) = mean_and_error(cell.last), mean_and_error(cell.best)
-    return {
-        **cell.swept,
-        "metric": metric,
-        "n": len(cell.last),
-        "runs": cell.runs,
-        "last": last,
-        "last_se": last_se,
-        "best": best,
-        "best_se": best_se,
-        "best_chosen_on": " / ".join(sorted(cell.chosen_on)),
-        "published": cell.published,
-        "mixed": cell.mixed,
-    }
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: "" if value is None else value for key, value in row.items()}
+from crate.sweep.terminal.table import say, swept_columns, words
 
 
 def draw_results(selection: Selection) -> None:

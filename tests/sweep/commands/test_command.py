@@ -106,8 +106,9 @@ def test_results_and_commands_take_filters_in_any_order(tmp_path, capsys):
         (["results", "lambda", "sparsty=0.1"], ["does not vary sparsty", "allowed: sparsity"]),
         (["results", "lambda", "sparsity=0.4"], ["allowed: sparsity=0.5, 0.1", "sparsity=0.5"]),
         (["path", "lambda", "sparsity=0.1", "seed=0", "seed=1"], ["no run of the sweep is"]),
-        (["status"], ["status of which sweep?"]),
-        ([], ["which command?", "list, status"]),
+        (["xyzzy", "lambda"], ["no command xyzzy\n  allowed: list, status", "--help"]),
+        (["status"], ["status needs the name of a sweep", "crate.sweep status NAME"]),
+        ([], ["no command was given", "list, status"]),
     ],
 )
 def test_unknown_words_are_answered_with_the_nearest(words, messages, tmp_path, capsys):

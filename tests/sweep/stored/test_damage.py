@@ -184,7 +184,7 @@ def test_clean_decides_again_after_the_answer(tmp_path, monkeypatch, what):
             made(tmp_path, "other", KEYS[:1])
         return True
 
-    monkeypatch.setattr(clean, "agrees", meanwhile)
+    monkeypatch.setattr(clean, "confirms", meanwhile)
     with pytest.raises(UserError, match="is running" if what == "live" else "nothing was removed"):
         clean.clean_sweep(sweep, yes=False)
     assert sweep.path.exists() and sorted((tmp_path / "runs").iterdir()) == runs

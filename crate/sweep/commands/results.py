@@ -1,0 +1,68 @@
+"""`results`: the last and best metric of each point, over its seeds."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from crate.sweep.cells import collect, metric_of
+from crate.sweep.commands.arguments import add_runs, selection_of
+from crate.sweep.select import Selection
+from crate.sweep.state import UNFINISHED
+from crate.sweep.terminal.results import draw_results
+from crate.sweep.terminal.table import counts, say
+
+HELP = "compare the points: last and best metric, mean and standard error over seeds"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_runs(parser)
+    parser.set_defaults(form="table")
+    for name in ("json", "csv"):
+        parser.add_argument(
+            f"--{name}", dest="form", action="store_const", const=name, help=f"print {name.upper()}"
+        )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the results; return 1 if a run has ended without finishing."""
+    selection = selection_of(arguments)
+    FORMS[arguments.form](selection)
+    return int(bool(selection.in_states(*UNFINISHED)))
+
+
+def print_table(selection: Selection) -> None:
+    """Print the results as a table that fits the terminal."""
+    draw_results(selection)
+    say(f"{selection.sweep.path.name}: {counts(selection.states)}")
+
+
+def print_json(selection: Selection) -> None:
+    """Print the results as a JSON list."""
+    print(json.dumps(_rows(selection), indent=2))
+
+
+def print_csv(selection: Selection) -> None:
+    """Print the results as CSV, with an empty cell for a missing value."""
+    rows = _rows(selection)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(sys.stdout, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+FORMS: dict[str, Callable[[Selection], None]] = {
+    "table": print_table,
+    "json": print_json,
+    "csv": print_csv,
+}
+
+
+def _rows(selection: Selection) -> list[dict[str, Any]]:
+    metric = metric_of(selection.manifest)
+    return [cell.to_json(metric) for cell in collect(selection)]
