@@ -10,7 +10,7 @@ from typing import Any
 
 from crate.config.objective import DEFAULT, is_least
 from crate.run.folder import RunFolder
-from crate.sweep.define.tracked import is_baseline
+from crate.sweep.define.swept import is_baseline
 from crate.sweep.select import Selection
 from crate.sweep.state import RunState
 from crate.sweep.stored.manifest import Manifest

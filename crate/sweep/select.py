@@ -10,9 +10,9 @@ from crate.config.label import short_names
 from crate.errors import UserError, nearest, shorten
 from crate.run.claim import Claim
 from crate.run.folder import runs_by_signature
+from crate.sweep.define.swept import as_words
 from crate.sweep.state import RunState, look
 from crate.sweep.stored.folder import SweepFolder
-from crate.sweep.terminal.table import words
 
 
 class Selection:
@@ -64,8 +64,8 @@ def _matching(swept: dict[str, dict[str, Any]], wanted: list[str]) -> list[str]:
             raise _unknown(word, swept)
     raise UserError(
         f"no run of the sweep is {' '.join(wanted)}",
-        shorten((f"{words(values)} ({key})" for key, values in swept.items()), 6),
-        words(next(iter(swept.values()))),
+        shorten((f"{as_words(values)} ({key})" for key, values in swept.items()), 6),
+        as_words(next(iter(swept.values()))),
     )
 
 

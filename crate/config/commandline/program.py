@@ -69,7 +69,7 @@ class Program:
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:  # `| head`
-            sys.stdout = None  # type: ignore[assignment]  # nothing is flushed at exit
+            sys.stdout = None  # so that nothing is flushed at exit
             return 0
 
     def _run(self, words: list[str]) -> int:

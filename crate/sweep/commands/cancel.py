@@ -16,11 +16,11 @@ from crate.run.ownership import owner_of
 from crate.run.records import write_json
 from crate.sweep.commands.arguments import add_runs, sweep_of
 from crate.sweep.commands.confirm import add_yes, confirms
+from crate.sweep.define.swept import as_words
 from crate.sweep.launchers.slurm_queue import SlurmQueue
 from crate.sweep.select import Selection
 from crate.sweep.state import ACTIVE
 from crate.sweep.stored.folder import SweepFolder, locked
-from crate.sweep.terminal.table import words
 
 HELP = "save and end runs that this sweep started"
 
@@ -47,12 +47,12 @@ def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
     ours = [key for key in active if selection.is_own(key)]
     for key in active:
         if key not in ours:
-            print(f"left alone, started elsewhere: {words(selection.swept[key])}")
+            print(f"left alone, started elsewhere: {as_words(selection.swept[key])}")
     if not ours:
         print("nothing of this sweep is at work")
         return 0
     for key in ours:
-        print(f"{selection.states[key].state:9} {words(selection.swept[key])}")
+        print(f"{selection.states[key].state:9} {as_words(selection.swept[key])}")
     if not yes and not confirms(f"end these {len(ours)} runs?"):
         print("nothing was ended")
         return 0

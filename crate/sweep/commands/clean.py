@@ -20,9 +20,9 @@ from crate.run.ownership import Ownership, require_dead
 from crate.sweep.code.snapshot import place
 from crate.sweep.commands.arguments import add_sweep, sweep_of
 from crate.sweep.commands.confirm import add_yes, confirms
+from crate.sweep.define.swept import as_words
 from crate.sweep.select import Selection
 from crate.sweep.stored.folder import SweepFolder, locked, sweeps
-from crate.sweep.terminal.table import words
 
 Found = dict[Path, str]  # a folder to remove -> why
 
@@ -70,12 +70,12 @@ def _of_sweep(sweep: SweepFolder) -> Found:
     for key, state in selection.states.items():
         if state.is_active and key not in named:
             raise UserError(
-                f"{words(selection.swept[key])} is {state.state}",
+                f"{as_words(selection.swept[key])} is {state.state}",
                 "a sweep that nothing works at",
                 f"python -m crate.sweep cancel {sweep.path.name}",
             )
         if state.path is not None and key not in named:
-            found[state.path] = f"{state.state}: {words(selection.swept[key])}"
+            found[state.path] = f"{state.state}: {as_words(selection.swept[key])}"
     kept = [key for key in selection.swept if key in named]
     if kept:
         found[sweep.path] += f"; {len(kept)} of its runs are kept, of other sweeps too"

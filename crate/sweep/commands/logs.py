@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crate.sweep.commands.arguments import add_runs, selection_of
+from crate.sweep.define.swept import as_words
 from crate.sweep.select import Selection
-from crate.sweep.terminal.table import words
 
 HELP = "print the logs of runs and of their jobs"
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def print_heading(selection: Selection, key: str) -> None:
     """Print the line above a run's logs."""
-    print(f"==> {words(selection.swept[key])}  ({selection.states[key].state})")
+    print(f"==> {as_words(selection.swept[key])}  ({selection.states[key].state})")
 
 
 def print_end(file: Path, lines: int | None) -> None:

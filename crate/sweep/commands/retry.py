@@ -14,6 +14,7 @@ from crate.run.folder import RunFolder
 from crate.sweep import options
 from crate.sweep.code import snapshot
 from crate.sweep.commands.arguments import add_runs, sweep_of
+from crate.sweep.define.swept import as_words
 from crate.sweep.launch import background
 from crate.sweep.launch.ending import say_end
 from crate.sweep.launch.handover import hand_over
@@ -23,7 +24,6 @@ from crate.sweep.state import UNFINISHED
 from crate.sweep.stored.folder import SweepFolder, locked
 from crate.sweep.stored.manifest import LaunchEntry, Manifest
 from crate.sweep.stored.point_file import PointFile
-from crate.sweep.terminal.table import words
 
 logger = logging.getLogger("crate")
 FAILED = ("failed", "timeout", "out_of_memory", "dead", "damaged")
@@ -95,7 +95,7 @@ def _points(sweep: SweepFolder, manifest: Manifest, keys: list[str]) -> dict[str
         try:
             points[key] = sweep.point(key)
         except UserError as error:
-            what = f"{error.given}, so that {words(manifest.points[key].swept)} is not run again"
+            what = f"{error.given}, so that {as_words(manifest.points[key].swept)} is not run again"
             allowed = "launching the sweep again, which freezes the point anew"
             logger.error("error: %s", UserError(what, allowed, _command(manifest)))
     return points

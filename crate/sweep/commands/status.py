@@ -11,9 +11,10 @@ from rich.live import Live
 
 from crate.run.console import console
 from crate.sweep.commands.arguments import add_runs, selection_of
+from crate.sweep.define.swept import as_words
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
-from crate.sweep.terminal.table import counts, say, table, words
+from crate.sweep.terminal.table import counts, say, table
 
 HELP = "show the state of each run"
 POLL_S = 2.0
@@ -84,5 +85,5 @@ def _print_traceback(selection: Selection) -> None:
     if len(selection.swept) == 1 and failed:
         print(selection.states[failed[0]].status.traceback)
     elif failed:
-        name, first = selection.sweep.path.name, words(selection.swept[failed[0]])
+        name, first = selection.sweep.path.name, as_words(selection.swept[failed[0]])
         print(f"tracebacks: python -m crate.sweep status {name} {first}")

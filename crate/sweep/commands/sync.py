@@ -8,7 +8,7 @@ import sys
 
 from crate.errors import UserError
 from crate.sweep.commands.arguments import add_runs, selection_of
-from crate.sweep.terminal.table import words
+from crate.sweep.define.swept import as_words
 from crate.tracking.offline import offline_folders
 
 HELP = "upload to Weights & Biases what runs logged offline"
@@ -35,8 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     failed = 0
     for key in folders:
-        if selection.states[key].is_active:
-            print(f"left for later, {selection.states[key].state}: {words(selection.swept[key])}")
+        state = selection.states[key]
+        if state.is_active:
+            print(f"left for later, {state.state}: {as_words(selection.swept[key])}")
             continue
         for folder in folders[key]:
             # Without --include-online, wandb silently skips a run that lost its connection.

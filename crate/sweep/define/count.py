@@ -15,12 +15,13 @@ def num_values(override: Override) -> int:
         return 1
     values = override.value()
     if isinstance(values, RangeSweep) and values.step:
+        assert values.start is not None and values.stop is not None  # Hydra's parser sets both
         return max(0, math.ceil((values.stop - values.start) / values.step))
     return sum(1 for _ in override.sweep_iterator())
 
 
 def require_at_most(most: int, sizes: list[int]) -> None:
-    """Raise UserError where axes of these sizes, crossed, have more than `most` points."""
+    """Raise UserError if axes of these sizes, crossed, have more than `most` points."""
     number, several = math.prod(sizes), [size for size in sizes if size != 1]
     if number > most:
         product = f" ({' x '.join(f'{size:,}' for size in several)})" if len(several) > 1 else ""

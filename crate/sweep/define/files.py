@@ -16,15 +16,15 @@ from crate.paths import CHECKOUT
 
 
 def sweep_files(config_dirs: list[Path]) -> dict[str, Path]:
-    """Returns the sweep files by name; those of a user's own folder come before ours."""
-    files = {}
+    """Return the sweep files by name; a file of a user's own folder replaces ours of that name."""
+    files: dict[str, Path] = {}
     for folder in (CHECKOUT, *config_dirs):
         files |= {file.stem: file for file in sorted((folder / "sweeps").glob("*.yaml"))}
     return files
 
 
 def register(config_dirs: list[Path]) -> None:
-    """Makes every sweep file an option of the group `sweep`, which runs all of its points."""
+    """Register every sweep file as an option of the group `sweep`, which runs all of its points."""
     for name, file in sweep_files(config_dirs).items():
         sweep = read(file)
         if (folder := file.parent.parent) in config_dirs:
@@ -35,18 +35,18 @@ def register(config_dirs: list[Path]) -> None:
 
 
 def read(file: Path) -> DictConfig:
-    """Returns the sweep of a file; raises UserError for what is none, or has a key of no sweep."""
+    """Return the sweep of a file; raise UserError if it is not a sweep, or has an unknown key."""
     names = [entry.name for entry in fields(Sweep) if entry.name != "name"]
     try:
         sweep = OmegaConf.load(file)
     except yaml.YAMLError as error:
         where = " ".join(str(error).split())
-        raise UserError(f"{file} is no YAML: {where}", ", ".join(names)) from error
+        raise UserError(f"{file} is not YAML: {where}", ", ".join(names)) from error
     if not isinstance(sweep, DictConfig):
-        raise UserError(f"{file} is no sweep", ", ".join(names), "grid: {KEY: VALUES}")
-    for key in sweep:
+        raise UserError(f"{file} is not a sweep", ", ".join(names), "grid: {KEY: VALUES}")
+    for key in map(str, sweep):
         if key not in names:
-            ranked = nearest(str(key), names)
+            ranked = nearest(key, names)
             raise UserError(f"{file}: there is no key {key}", shorten(ranked), f"{ranked[0]}: ...")
     sweep["name"] = file.stem
     return sweep

@@ -6,6 +6,7 @@ from typing import Any
 
 from crate.config.label import short_names, short_path
 from crate.config.schema import Config, Sweep, Wandb
+from crate.sweep.define.swept import is_baseline
 
 LONGEST_NAME, LONGEST_TAG = 128, 64  # characters, by W&B's limits
 
@@ -43,11 +44,6 @@ def run_name(swept: dict[str, Any], seed: int) -> str:
             words.append(word)
             left -= len(word) + 1
     return " ".join([*words, last])
-
-
-def is_baseline(baseline: dict[str, Any] | None, values: dict[str, Any]) -> bool:
-    """Return whether a point's values are those that the sweep compares with."""
-    return bool(baseline) and all(values.get(key) == value for key, value in baseline.items())
 
 
 def _published(sweep: Sweep, swept: dict[str, Any]) -> dict[str, Any]:

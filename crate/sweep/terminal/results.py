@@ -7,9 +7,10 @@ from rich.text import Text
 from crate.config.objective import is_least
 from crate.run.console import console
 from crate.sweep.cells import Cell, best_run, collect, mean_and_error, metric_of
+from crate.sweep.define.swept import as_words
 from crate.sweep.select import Selection
 from crate.sweep.terminal.columns import Column, fitted
-from crate.sweep.terminal.table import say, swept_columns, words
+from crate.sweep.terminal.table import say, swept_columns
 
 
 def draw_results(selection: Selection) -> None:
@@ -39,7 +40,7 @@ def draw_results(selection: Selection) -> None:
         say(f"published: {manifest.source}")
     if (best := best_run(selection)) is not None:
         key, value = best
-        say(f"best run: {words(selection.swept[key])}, {metric} {_number(value, metric)}")
+        say(f"best run: {as_words(selection.swept[key])}, {metric} {_number(value, metric)}")
         console.print(Text(f"  {selection.states[key].path}"))
 
 

@@ -23,12 +23,6 @@ COLORS = {
 }
 
 
-def words(swept: dict[str, Any]) -> str:
-    """Return swept values as `sparsity=0.1 seed=0`, the way the commands take them."""
-    names = short_names(swept)
-    return " ".join(f"{names[key]}={value}" for key, value in swept.items()) or "-"
-
-
 def say(text: str, *, style: str = "") -> None:
     """Print text, wrapped between words to the width of the terminal."""
     console.print(Text("\n".join(wrapped(text, console.width)), style=style))

@@ -11,8 +11,9 @@ from rich.live import Live
 
 from crate.run.console import console
 from crate.run.folder import runs_by_signature
+from crate.sweep.define.swept import as_words
 from crate.sweep.state import RunState, look
-from crate.sweep.terminal.table import duration, percent, table, words
+from crate.sweep.terminal.table import duration, percent, table
 
 logger = logging.getLogger("crate")
 POLL_S = 2.0
@@ -82,10 +83,10 @@ class Watch:
         if state.state == "finished":
             last, best = percent(status.last_top1), percent(status.best_top1)
             told = f"val/top1 last {last}, best {best}, {duration(status.time_s)}"
-            logger.info("%s  %s  %s  %s", count, state.state, words(self.swept[key]), told)
+            logger.info("%s  %s  %s  %s", count, state.state, as_words(self.swept[key]), told)
         else:
             reason = (state.reason or "").partition("\n")[0]
-            logger.error("%s  %s  %s  %s", count, state.state, words(self.swept[key]), reason)
+            logger.error("%s  %s  %s  %s", count, state.state, as_words(self.swept[key]), reason)
 
 
 def _how_far(state: RunState) -> str:

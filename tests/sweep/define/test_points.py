@@ -103,7 +103,7 @@ def test_a_file_with_an_unknown_key_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no key gird\n  allowed: grid"):
         read(tmp_path / "typo.yaml")
     (tmp_path / "torn.yaml").write_text("grid: {seed: 1\n")
-    with pytest.raises(UserError, match="torn.yaml is no YAML"):
+    with pytest.raises(UserError, match="torn.yaml is not YAML"):
         read(tmp_path / "torn.yaml")
 
 
