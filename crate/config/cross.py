@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from crate.config.objective import objective_errors
 from crate.config.schema import (
     CIFAR10,
     CIFAR100,
@@ -50,7 +51,7 @@ def cross_field_errors(config: Config) -> list[UserError]:
                 f"train.accumulation_steps={config.train.batch_size}",
             )
         )
-    return errors + _task_errors(config)
+    return errors + _task_errors(config) + objective_errors(config)
 
 
 def _task_errors(config: Config) -> list[UserError]:

@@ -11,7 +11,7 @@ from crate.config.schema import NO_NEUTRAL, Config, pair
 
 DIGITS = 12  # hexadecimal; 48 bits
 _FREE_OF_COST = ("seed", "train.epochs", "train.label_smoothing", "schedule", "model.sparsity")
-_FREE_OF_COST += ("model.step_size", "optimizer.lr", "optimizer.weight_decay")
+_FREE_OF_COST += ("model.step_size", "optimizer.lr", "optimizer.weight_decay", "objective")
 
 
 def signature(config: Config, data: Any = None, init_from: str | None = None) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Self
 
+from crate.config.schema.objective import DEFAULT, Objective
 from crate.run.claim import Claim
 from crate.run.records import Record
 
@@ -27,9 +28,12 @@ class Measured(Record):
 
 @dataclass(kw_only=True)
 class Status(Record):
-    """The status of one run; times are in seconds since 1970 by the clock of its machine."""
+    """The status of one run; times are in seconds since 1970 by the clock of its machine.
 
-    version: int = 1
+    `last` and `best` are values of the metric `objective`, of which `direction` is the best.
+    """
+
+    version: int = 2
     state: Literal["queued", "running", "stopped", "failed", "finished"] | None = None
     reason: str | None = None
     traceback: str | None = None
@@ -42,8 +46,10 @@ class Status(Record):
     step_at: float | None = None
     images_per_s: float | None = None
     remaining_s: float | None = None
-    last_top1: float | None = None
-    best_top1: float | None = None
+    objective: str = DEFAULT
+    direction: Literal["max", "min"] = "max"
+    last: float | None = None
+    best: float | None = None
     best_step: int = 0
     best_chosen_on: str = "the evaluation split"
     best_is_lost: bool = False
@@ -52,10 +58,23 @@ class Status(Record):
     size_mb: float | None = None
     measured: Measured | None = None
 
+    @classmethod
+    def from_json(cls, values: Any, at: str = "") -> Self:
+        """Return the status of JSON values; version 1 had other names for two of them."""
+        if isinstance(values, dict) and values.get("version", 1) == 1:
+            names = {"last_top1": "last", "best_top1": "best"}
+            values = {names.get(key, key): value for key, value in values.items()} | {"version": 2}
+        return super().from_json(values, at)
+
     def check(self) -> None:
         """Raise ValueError if a finished run has no result."""
-        if self.state == "finished" and None in (self.last_top1, self.best_top1):
-            raise ValueError("the run is finished, and last_top1 or best_top1 is missing")
+        if self.state == "finished" and None in (self.last, self.best):
+            raise ValueError("the run is finished, and last or best is missing")
+
+    @property
+    def compared_by(self) -> Objective:
+        """The metric of `last` and `best`."""
+        return Objective(self.objective, self.direction)
 
     @property
     def job(self) -> str | None:

@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
-from crate.config.objective import DEFAULT, is_least
+from crate.config.schema import Objective
 from crate.run.folder import RunFolder
 from crate.sweep.define.swept import is_baseline
 from crate.sweep.select import Selection
@@ -54,28 +54,31 @@ class Cell:
         }
 
 
-def metric_of(manifest: Manifest) -> str:
-    """Return the metric that a sweep compares by."""
-    return manifest.metric or DEFAULT
+def objective_of(selection: Selection) -> Objective:
+    """Return what a sweep compares by: its own metric if it names one, or its runs' objective."""
+    metric, states = selection.manifest.metric, selection.states.values()
+    objectives = [state.status.compared_by for state in states if state.path is not None]
+    same = [each for each in objectives if metric in (None, each.metric)]
+    return same[0] if same else Objective(metric) if metric else Objective()
 
 
 def collect(selection: Selection) -> list[Cell]:
     """Return the cells of a selection in the sweep's order, with what is finished of each."""
-    manifest, metric = selection.manifest, metric_of(selection.manifest)
+    manifest, objective = selection.manifest, objective_of(selection)
     cells: dict[str, Cell] = {}
     for key, swept in selection.swept.items():
         values = {name: value for name, value in swept.items() if name != "seed"}
         cell = cells.setdefault(json.dumps(values, sort_keys=True), Cell(values))
         cell.runs += 1
         cell.is_baseline = is_baseline(manifest.baseline, values)
-        cell.published = _published(values, manifest, metric)
+        cell.published = _published(values, manifest, objective.metric)
         if selection.states[key].state == "finished":
-            _add(cell, selection.states[key], metric)
+            _add(cell, selection.states[key], objective)
     return list(cells.values())
 
 
-def _add(cell: Cell, state: RunState, metric: str) -> None:
-    measured = last_and_best(state, metric)
+def _add(cell: Cell, state: RunState, objective: Objective) -> None:
+    measured = last_and_best(state, objective)
     if measured is None:
         return
     cell.last.append(measured[0])
@@ -85,29 +88,28 @@ def _add(cell: Cell, state: RunState, metric: str) -> None:
     cell.sources.add((meta.fingerprint or "?", meta.auto.get("precision", "?")))
 
 
-def last_and_best(state: RunState, metric: str) -> tuple[float, float] | None:
-    """Return the last and the best value of a metric in a run; None where it has none."""
-    if metric == DEFAULT:
-        last, best = state.status.last_top1, state.status.best_top1
+def last_and_best(state: RunState, objective: Objective) -> tuple[float, float] | None:
+    """Return the last and the best value of a metric in a run; None if it has none."""
+    if objective == state.status.compared_by:
+        last, best = state.status.last, state.status.best
         return None if last is None or best is None else (last, best)
     if state.path is None:
         return None
-    values = [row.get(metric) for row in RunFolder(state.path).read_metrics()]
+    values = [row.get(objective.metric) for row in RunFolder(state.path).read_metrics()]
     values = [value for value in values if isinstance(value, (int, float))]
-    if not values:
-        return None
-    return values[-1], min(values) if is_least(metric) else max(values)
+    best = objective.best(values)
+    return None if best is None else (values[-1], best)
 
 
 def best_run(selection: Selection) -> tuple[str, float] | None:
     """Return the signature and the value of the finished run with the best metric, if any."""
-    metric = metric_of(selection.manifest)
+    objective = objective_of(selection)
     finished = selection.in_states("finished")
-    measured = {key: last_and_best(selection.states[key], metric) for key in finished}
+    measured = {key: last_and_best(selection.states[key], objective) for key in finished}
     values = {key: each[1] for key, each in measured.items() if each and not math.isnan(each[1])}
     if not values:
         return None
-    best = (min if is_least(metric) else max)(values, key=values.__getitem__)
+    best = (min if objective.is_least else max)(values, key=values.__getitem__)
     return best, values[best]
 
 

@@ -63,7 +63,7 @@ class Job:
         self.sweep = sweep
 
     def __call__(self, signature: str) -> float | None:
-        """Returns the best val/top1 of a point (percent), or None where it is not to be run here.
+        """Returns the best value of a point's objective, or None where it is not to be run here.
 
         Raises what ended the run, so that Slurm calls the job failed.
         """

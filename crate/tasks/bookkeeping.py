@@ -44,6 +44,8 @@ def begin(
         sigterm_at=None,
         step=folder.status.step,
         total_steps=built.total_steps,
+        objective=config.objective.metric,
+        direction=config.objective.goal,
     )
     for note in (*built.notes, built.compiled):
         logger.info(note)
@@ -84,9 +86,11 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
     folder.update_status(
         state="finished",
         step=result.step,
-        best_top1=result.best_top1,
+        objective=result.objective.metric,
+        direction=result.objective.goal,
+        best=result.best,
         best_step=result.best_step,
-        last_top1=result.last_top1,
+        last=result.last,
         best_chosen_on=chosen_on(built.splits),
         best_is_lost=result.best_is_lost,
         test=result.test,
@@ -131,11 +135,12 @@ def chosen_on(splits: dict[str, Any]) -> str:
 
 def say_result(folder: RunFolder) -> None:
     """Says the last and the best result of a finished run, and where its curve is."""
-    status = folder.status
+    status, objective = folder.status, folder.status.compared_by
     logger.info(
-        "val/top1: last %.2f, best %.2f at step %d (chosen on %s)",
-        status.last_top1,
-        status.best_top1,
+        "%s: last %s, best %s at step %d (chosen on %s)",
+        objective.metric,
+        objective.text(status.last),
+        objective.text(status.best),
         status.best_step,
         status.best_chosen_on,
     )

@@ -38,7 +38,7 @@ class Lost(UserError):
 def run(
     cfg: DictConfig, choices: Choices, overrides: list[str], *, ends_process: bool = False
 ) -> float | None:
-    """Do the configured task and return the best val/top1 in percent, or None.
+    """Do the configured task and return the best value of its objective, or None.
 
     With `ends_process` the caller exits afterwards, and signals that come after the run has ended
     are ignored. Raise UserError for what the user can mend; exit with a signal's code when one
@@ -78,7 +78,7 @@ def train(
     *,
     ends_process: bool = False,
 ) -> float | None:
-    """Train one configuration in its folder, as `run` does, and return the best val/top1."""
+    """Train one configuration in its folder, as `run` does, and return its best value."""
     with ranks.joined(config.device):
         try:
             training = Run(config, signature, label, overrides, ranks)
@@ -102,7 +102,7 @@ class Run:
         self.owner: Ownership | None = None  # of rank 0 alone, once it has the folder
 
     def start(self, signals: Signals) -> float | None:
-        """Train, go on, or say that the run is done; return the best val/top1."""
+        """Train, go on, or say that the run is done; return its best value."""
         done, decided = self.ranks.first(self._look)
         if done is not None:
             return done
@@ -124,10 +124,10 @@ class Run:
                     self.owner.release()
             if not result.is_done:
                 signals.leave(self.ranks)
-            return result.best_top1
+            return result.best
 
     def _take(self) -> tuple[Path, float | None]:
-        """Take the run's folder; return it, and the best val/top1 if the run is done.
+        """Take the run's folder; return it, and its best value if the run is done.
 
         Another process may have finished the run while this one was building its model.
         """
@@ -140,7 +140,7 @@ class Run:
         return folder.path, self._say_done(folder)
 
     def _look(self) -> tuple[float | None, dict[str, str]]:
-        """Deal with an earlier run; return its best val/top1 if it is done, and its `auto` values.
+        """Deal with an earlier run; return its best value if it is done, and its `auto` values.
 
         Raise UserError if the user has to decide first, and Busy instead of setting a live run
         aside.
@@ -163,12 +163,12 @@ class Run:
         return None, folder.meta.auto
 
     def _say_done(self, folder: RunFolder) -> float:
-        """Say that a run is finished and what it reached; return its best val/top1."""
+        """Say that a run is finished and what it reached; return its best value."""
         logger.info("done already: %s", folder.path)
         bookkeeping.say_result(folder)
         bookkeeping.warn_of_losses(folder)
         logger.info("to train it anew, type rerun=true; the old run is kept aside")
-        return folder.status.best_top1
+        return folder.status.best
 
     def _follow(self, built: Any, folder: RunFolder, signals: Signals) -> Any:
         """Train as any rank but the first, which writes nothing; return the state reached."""

@@ -28,9 +28,9 @@ def flat(swept: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 
 
 def objective(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the metric whose best value is kept, and whether the least is the best."""
-    metric = (config.get("sweep") or {}).get("metric") or "val/top1"
-    return {"metric": metric, "is_least": metric.endswith("loss")}
+    """Return what the best value is kept of: the sweep's metric, or the run's objective."""
+    metric, own = (config.get("sweep") or {}).get("metric"), config.get("objective") or {}
+    return {"metric": metric} if metric and metric != own.get("metric") else own
 
 
 def _without_folders(value: Any) -> Any:

@@ -16,6 +16,8 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO, Any
 
+from crate.config.schema import Objective
+
 PROBE_S = 2
 WATCH_S = 0.5
 
@@ -29,7 +31,8 @@ def main() -> None:
         answers.flush()
 
     first = json.loads(pipe.readline())
-    parent, rows, best = first.pop("parent"), first.pop("rows"), Best(**first.pop("objective"))
+    parent, rows = first.pop("parent"), first.pop("rows")
+    best = Best(Objective(**first.pop("objective")))
     run, said = begin(**first)
     for number, row in enumerate(rows):
         if number >= run.starting_step:  # wandb has those before
@@ -47,19 +50,17 @@ def main() -> None:
 
 
 class Best:
-    """Keep the best value of a metric, and its step, in a run's summary."""
+    """The best value of the objective, and its step, in a run's summary."""
 
-    def __init__(self, metric: str, is_least: bool) -> None:
-        self.metric, self.is_least, self.value = metric, is_least, None
+    def __init__(self, objective: Objective) -> None:
+        self.objective, self.value = objective, objective.worst
 
     def note(self, run: Any, row: dict[str, Any]) -> None:
         """Update the summary where a row of the history has a better value."""
-        value = row.get(self.metric)
-        if value is None or value != value:
-            return
-        if self.value is None or (value < self.value if self.is_least else value > self.value):
-            self.value = value
-            run.summary.update({f"best/{self.metric}": value, "best/step": row["step"]})
+        metric = self.objective.metric
+        if metric in row and self.objective.is_better(row[metric], self.value):
+            self.value = row[metric]
+            run.summary.update({f"best/{metric}": self.value, "best/step": row["step"]})
 
 
 def messages(pipe: IO[bytes], parent: int) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,7 @@ def train(
     NonFinite where a loss or a weight stops being finite; the last good checkpoint stands.
     """
     options, ranks = config.train, setup.ranks
-    state = TrainState(setup)
+    state = TrainState(setup, config.objective)
     checkpoints = Checkpoints(folder.checkpoints, signature, options.keep)
     history, saved_history = History(folder.metrics), None
     if (file := ranks.first(checkpoints.newest)) is not None:
@@ -159,9 +159,8 @@ def train(
 
             if logs:
                 loss = _mean_loss(state)
-                record.training(
-                    state, {"train/loss": loss, "train/grad_norm": grad_norm.item(), "lr": lr}
-                )
+                state.trained = {"train/loss": loss, "train/grad_norm": grad_norm.item(), "lr": lr}
+                record.training(state, state.trained)
             else:
                 record.step(state)
             profile.step()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from crate.config.schema.objective import DEFAULT, number
 from crate.run.console import Bar
 from crate.run.folder import RunFolder
 from crate.tracking import Tracker
@@ -99,21 +100,15 @@ class Record(Silence):
         """Logs an evaluation, and says it."""
         clock = self._clock(state)
         self._log(state, clock | metrics)
-        ema = f"  ema {metrics['val/ema_top1']:.2f}" if "val/ema_top1" in metrics else ""
         logger.info(
-            "epoch %d/%d  step %d  val/loss %.4f  val/top1 %.2f  best %.2f%s  %.0f s",
+            "epoch %d/%d  step %d  %s  %.0f s",
             state.step // self.setup.steps_per_epoch,
             self.setup.total_steps // self.setup.steps_per_epoch,
             state.step,
-            metrics["val/loss"],
-            metrics["val/top1"],
-            state.best_top1,
-            ema,
+            _in_words(state, metrics),
             clock["time_s"],
         )
-        self.folder.update_status(
-            step_at=time.time(), last_top1=metrics["val/top1"], best_top1=state.best_top1
-        )
+        self.folder.update_status(step_at=time.time(), last=state.last, best=state.best)
         self._mark(state)
 
     def test(self, state: TrainState, metrics: dict[str, float]) -> None:
@@ -138,6 +133,17 @@ class Record(Silence):
             "epoch": round(state.step / self.setup.steps_per_epoch, 4),
             "time_s": round(state.time_s(), 3),
         }
+
+
+def _in_words(state: TrainState, metrics: dict[str, float]) -> str:
+    """Return the evaluation's main metrics, among them the objective with its best value."""
+    shown = {"val/loss": None, DEFAULT: None, state.objective.metric: None}
+    values = state.trained | metrics
+    words = [f"{name} {number(name, values[name])}" for name in shown if name in values]
+    words.append(f"best {state.objective.text(state.best)}")
+    if "val/ema_top1" in metrics:
+        words.append(f"ema {number('val/ema_top1', metrics['val/ema_top1'])}")
+    return "  ".join(words)
 
 
 def peak_memory_gb(device: torch.device) -> float:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crate.config.schema import Objective
+from crate.errors import UserError, shorten
 from crate.train.generators import generator_states, set_generator_states
 from crate.train.setup import Setup
 
@@ -19,8 +21,9 @@ SAVED = (
     "tested_step",
     "best_step",
     "logged_step",
-    "best_top1",
-    "last_top1",
+    "best",
+    "last",
+    "trained",
     "test",
 )
 
@@ -30,18 +33,21 @@ class TrainState:
     """Model, optimizer, counters and generators; a restored state is the same state.
 
     `step` counts finished updates. `loss_sum` adds this rank's part of the losses since
-    `logged_step` on the device, so that they are read back only when logged. `best_is_lost` says
-    at the end that best.pt does not hold the best weights.
+    `logged_step` on the device, so that they are read back only when logged. `best` and `last` are
+    values of the objective's metric, and `trained` are the newest metrics of training.
+    `best_is_lost` says at the end that best.pt does not hold the best weights.
     """
 
     setup: Setup
+    objective: Objective = field(default_factory=Objective)
     step: int = 0
     evaluated_step: int = 0
     tested_step: int = 0
     logged_step: int = 0
-    best_top1: float = -math.inf
+    best: float = field(init=False)
     best_step: int = 0
-    last_top1: float = math.nan
+    last: float = math.nan
+    trained: dict[str, float] = field(default_factory=dict)
     elapsed_s: float = 0.0
     is_done: bool = False
     best_is_lost: bool = False
@@ -49,6 +55,7 @@ class TrainState:
     _since: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        self.best = self.objective.worst
         self.loss_sum: Tensor = torch.zeros((), device=self.setup.device)
 
     def time_s(self) -> float:
@@ -56,10 +63,24 @@ class TrainState:
         return self.elapsed_s + time.monotonic() - self._since
 
     def note(self, metrics: dict[str, float]) -> None:
-        """Remembers an evaluation of this step, and the best one."""
-        self.evaluated_step, self.last_top1 = self.step, metrics["val/top1"]
-        if metrics["val/top1"] > self.best_top1:
-            self.best_top1, self.best_step = metrics["val/top1"], self.step
+        """Remember an evaluation of this step, and whether its weights are the best so far.
+
+        Raise UserError if the objective's metric is not logged.
+        """
+        logged, metric = self.trained | metrics, self.objective.metric
+        self.evaluated_step = self.step
+        if metric in logged:
+            self.last = logged[metric]
+            if self.objective.is_better(self.last, self.best):
+                self.best, self.best_step = self.last, self.step
+            return
+        was_measured = any(name.startswith(f"{self.objective.split}/") for name in logged)
+        if was_measured or (self.step == self.setup.total_steps and math.isnan(self.last)):
+            raise UserError(
+                f"objective.metric={metric} is not logged",
+                shorten(sorted(logged), 20),
+                "objective.metric=val/top1",
+            )
 
     def is_finite(self) -> bool:
         """Tells whether every rank's losses since the last log line and every weight are finite."""
@@ -85,8 +106,9 @@ class TrainState:
         """
         for name, part in self._parts().items():
             part.load_state_dict(values[name])
+        values = {"best": values.get("best_top1"), "last": values.get("last_top1")} | values
         for name in SAVED:
-            setattr(self, name, values[name])
+            setattr(self, name, values.get(name, {}) if name == "trained" else values[name])
         self.elapsed_s, self._since = values["time_s"], time.monotonic()
         ranks, saved = self.setup.ranks, values["ranks"]
         if len(saved) == ranks.size:

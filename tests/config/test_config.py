@@ -164,7 +164,7 @@ def test_an_own_model_and_an_own_data_set_train_from_a_folder_outside(tmp_path):
     done = launch(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     run = run_folder(tmp_path / "out")
-    assert status(run)["best_top1"] == 100.0
+    assert status(run)["best"] == 100.0
     best = run / "checkpoints" / "best.pt"
     again = launch(f"--config-dir={folder}", "task=evaluate", f"checkpoint={best}")
     assert "val/top1 100.0000" in again.stdout, again.stdout + again.stderr
@@ -175,7 +175,7 @@ def test_evaluation_gives_what_training_reported_and_obeys_what_is_typed(tmp_pat
     run = run_folder(tmp_path)
     best = run / "checkpoints" / "best.pt"
     said = launch("task=evaluate", f"checkpoint={best}").stdout
-    assert f"val/top1 {status(run)['best_top1']:.4f}" in said and "360 images" in said
+    assert f"val/top1 {status(run)['best']:.4f}" in said and "360 images" in said
     other = launch("task=evaluate", f"checkpoint={best}", "model.sparsity=3").stdout
     assert other.splitlines()[-1] != said.splitlines()[-1]
     larger = launch("task=evaluate", f"checkpoint={best}", "data.img_size=32").stdout

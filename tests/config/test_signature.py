@@ -29,7 +29,7 @@ GOLDEN = {
 # Every field by its path, on the side where it belongs.
 IDENTITY = set(
     """
-    seed deterministic precision evaluators
+    seed deterministic precision evaluators objective.metric objective.direction
     train.epochs train.batch_size train.clip_norm train.ema train.label_smoothing train.decay_all
     model._target_ model.kwargs model.img_size model.in_chans model.num_classes model.patch_size
     model.embed_dim model.depth model.num_heads model.global_pool model.head_dim model.step_size

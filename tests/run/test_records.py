@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from crate.config.schema import Objective
 from crate.run import records
 from crate.run.claim import Claim
 from crate.run.folder import RunFolder, find, runs_by_signature
@@ -103,7 +104,7 @@ def test_damaged_metrics_are_named_and_left_out(tmp_path, caplog, monkeypatch):
     assert "lines 2, 3, 4, 5, 6, 8 are damaged and left out" in caplog.text
 
 
-def test_a_status_of_an_earlier_version_is_read(tmp_path):
+def test_a_status_of_version_1_is_read_and_kept_in_the_new_form(tmp_path):
     values = {
         "state": "finished",
         "claim": None,
@@ -128,7 +129,12 @@ def test_a_status_of_an_earlier_version_is_read(tmp_path):
     }
     (tmp_path / "status.json").write_text(json.dumps(values))
     status = RunFolder(tmp_path).read_status()
-    assert (status.best_top1, status.measured.hardware, status.unknown) == (60, "cpu", {})
+    assert (status.best, status.measured.hardware, status.unknown) == (60, "cpu", {})
+    assert (status.last, status.compared_by) == (60.0, Objective("val/top1"))
+    RunFolder(tmp_path).update_status(reason="again")
+    written = json.loads((tmp_path / "status.json").read_text())
+    assert (written["version"], written["last"], written["best"]) == (2, 60.0, 60)
+    assert not {"last_top1", "best_top1"} & written.keys()
 
 
 def test_a_damaged_meta_is_kept_and_its_run_goes_on(tmp_path):

@@ -116,7 +116,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_opened_again(
     cfg = composed("model=crate_nano", f"outputs={tmp_path}")
     run = Run(typed(cfg, facts.complete(cfg)), "0123456789ab", "label", [], Ranks())
     folder = RunFolder.create(str(tmp_path), "label", "0123456789ab")
-    reached = {"last_top1": 60.0, "best_top1": 62.5, "best_step": 46, "test": {}}
+    reached = {"last": 60.0, "best": 62.5, "best_step": 46, "test": {}}
     folder.update_status(state="finished", best_chosen_on="the evaluation split", **reached)
     assert run._take() == (folder.path, 62.5)
     assert owner_of(folder.path) is None and folder.status.state == "finished"

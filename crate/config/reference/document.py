@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crate.config.reference.entries import SWEEPER, Key, declared, sweeper
 from crate.config.reference.groups import groups, options, summary, tables
-from crate.config.schema import Config, Sweep, Train
+from crate.config.schema import Config, Objective, Sweep, Train
 from crate.paths import CHECKOUT, CONF
 
 FILE = CHECKOUT / "docs" / "configuration.md"
@@ -36,6 +36,7 @@ def document() -> str:
     top = [key for key in declared(Config, "") if "." not in key.name]
     lines = [HEAD, "## Run\n", *_table(top)]
     lines += ["## train\n", *_table(declared(Train, "train."))]
+    lines += ["## objective\n", *_table(declared(Objective, "objective."))]
     for group in groups():
         lines += _group(group)
     lines += ["## hydra.sweeper\n", *_table(declared(sweeper(), SWEEPER))]

@@ -34,6 +34,7 @@ from crate.config.schema.data import (
 from crate.config.schema.evaluator import Evaluator
 from crate.config.schema.field import NO_NEUTRAL, ON_OFF, Target, option, pair
 from crate.config.schema.model import CRATE, Model, Transformer, ViT
+from crate.config.schema.objective import Objective
 from crate.config.schema.optimizer import SGD, Adam, AdamW, Lion, Optimizer
 from crate.config.schema.run import Config, Sweep, Train
 from crate.config.schema.schedule import AuthorsSchedule, Cosine, Schedule

@@ -11,6 +11,7 @@ from crate.config.schema.augment import Augment
 from crate.config.schema.data import Data
 from crate.config.schema.field import option
 from crate.config.schema.model import Model
+from crate.config.schema.objective import Objective
 from crate.config.schema.optimizer import Optimizer
 from crate.config.schema.schedule import Schedule
 from crate.config.schema.tracker import Tracker
@@ -43,7 +44,9 @@ class Sweep:
     exclude: list[dict[str, Any]] = option([], "points left out: key -> value", identity=False)
     seeds: list[int] = option([0], "seeds of every point", identity=False)
     baseline: dict[str, Any] = option({}, "the point to compare with", identity=False)
-    metric: str = option("val/top1", "what is compared", identity=False)
+    metric: str | None = option(
+        None, "logged metric to compare; null: the objective of the runs", identity=False
+    )
     published: list[dict[str, Any]] = option(
         [], "published results: swept values and the metric", identity=False
     )
@@ -173,6 +176,9 @@ class Config:
         None, "name of a sweep; null: its file's, else the swept keys", identity=False
     )
     outputs: str = option("outputs", "where run folders go", identity=False, path=True)
+    objective: Objective = field(
+        default_factory=Objective, metadata={"help": "metric that decides what is best"}
+    )
     train: Train = field(default_factory=Train, metadata={"help": "how to train"})
     model: Model = field(default_factory=Model, metadata={"help": "the model"})
     optimizer: Optimizer = field(default_factory=Optimizer, metadata={"help": "the optimizer"})

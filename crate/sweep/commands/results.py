@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from crate.sweep.cells import collect, metric_of
+from crate.sweep.cells import collect, objective_of
 from crate.sweep.commands.arguments import add_runs, selection_of
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
@@ -64,5 +64,5 @@ FORMS: dict[str, Callable[[Selection], None]] = {
 
 
 def _rows(selection: Selection) -> list[dict[str, Any]]:
-    metric = metric_of(selection.manifest)
+    metric = objective_of(selection).metric
     return [cell.to_json(metric) for cell in collect(selection)]

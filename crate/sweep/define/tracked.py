@@ -24,7 +24,7 @@ def describe(config: Config, swept: dict[str, Any], values: dict[str, Any]) -> N
     tracker.name = tracker.name or run_name(swept, config.seed)
     if sweep is None:
         return
-    tracker.published = _published(sweep, swept)
+    tracker.published = _published(sweep, swept, sweep.metric or config.objective.metric)
     tags = [sweep.name, *(["baseline"] if is_baseline(sweep.baseline, values) else [])]
     tracker.tags = [*tracker.tags, *(tag for tag in tags if tag not in tracker.tags)]
     tracker.tags = [tag for tag in tracker.tags if len(tag) <= LONGEST_TAG]
@@ -46,11 +46,11 @@ def run_name(swept: dict[str, Any], seed: int) -> str:
     return " ".join([*words, last])
 
 
-def _published(sweep: Sweep, swept: dict[str, Any]) -> dict[str, Any]:
+def _published(sweep: Sweep, swept: dict[str, Any], metric: str) -> dict[str, Any]:
     """Return what was published of a point, less the swept values themselves."""
     found: dict[str, Any] = {}
     for row in sweep.published:
         keys = row.keys() & swept.keys()
-        if keys and sweep.metric in row and all(row[key] == swept[key] for key in keys):
+        if keys and metric in row and all(row[key] == swept[key] for key in keys):
             found |= {key: value for key, value in row.items() if key not in swept}
     return found

@@ -244,7 +244,7 @@ def _is_of_others(master: DictConfig) -> bool:
 def _result(point: Point, state: RunState, *, waited: bool) -> JobReturn:
     result = JobReturn(overrides=point.overrides, status=JobStatus.COMPLETED)
     if state.state == "finished":
-        result.return_value = state.status.best_top1
+        result.return_value = state.status.best
     elif waited:
         result.status = JobStatus.FAILED
         what = f"{state.path.name if state.path else point.label} {state.state}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from crate.config.objective import is_least
+from crate.config.schema.objective import number
 from crate.run.console import console
-from crate.sweep.cells import Cell, best_run, collect, mean_and_error, metric_of
+from crate.sweep.cells import Cell, best_run, collect, mean_and_error, objective_of
 from crate.sweep.define.swept import as_words
 from crate.sweep.select import Selection
 from crate.sweep.terminal.columns import Column, fitted
@@ -16,7 +16,7 @@ from crate.sweep.terminal.table import say, swept_columns
 def draw_results(selection: Selection) -> None:
     """Print the question, the table of a selection's points, and its best run."""
     manifest, cells = selection.manifest, collect(selection)
-    metric = metric_of(manifest)
+    metric = objective_of(selection).metric
     if manifest.question:
         say(manifest.question, style="bold")
 
@@ -40,7 +40,7 @@ def draw_results(selection: Selection) -> None:
         say(f"published: {manifest.source}")
     if (best := best_run(selection)) is not None:
         key, value = best
-        say(f"best run: {as_words(selection.swept[key])}, {metric} {_number(value, metric)}")
+        say(f"best run: {as_words(selection.swept[key])}, {metric} {number(metric, value)}")
         console.print(Text(f"  {selection.states[key].path}"))
 
 
@@ -52,12 +52,8 @@ def _mean(values: list[float], metric: str) -> str:
     mean, error = mean_and_error(values)
     if mean is None:
         return "-"
-    spread = "" if error is None else f" +- {_number(error, metric)}"
-    return f"{_number(mean, metric)}{spread}"
-
-
-def _number(value: float, metric: str) -> str:
-    return f"{value:.4f}" if is_least(metric) else f"{value:.2f}"
+    spread = "" if error is None else f" +- {number(metric, error)}"
+    return f"{number(metric, mean)}{spread}"
 
 
 def _published(cell: Cell) -> str:

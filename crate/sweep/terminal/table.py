@@ -85,8 +85,8 @@ def _cells(state: RunState) -> dict[str, str]:
         "to end": duration(remaining if at_work else None),
         "beat": duration(state.beat_age_s if at_work else None),
         "tries": str(status.attempts),
-        "last": percent(status.last_top1),
-        "best": percent(status.best_top1),
+        "last": status.compared_by.text(status.last),
+        "best": status.compared_by.text(status.best),
         "why": (state.reason or "").partition("\n")[0],
     }
 
@@ -95,8 +95,3 @@ def counts(states: dict[str, RunState]) -> str:
     """Return `5 finished, 2 running, 1 failed`."""
     numbers = Counter(state.state for state in states.values())
     return ", ".join(f"{number} {name}" for name, number in numbers.most_common())
-
-
-def percent(value: float | None) -> str:
-    """Return a metric in percent as `98.61`; `-` for None."""
-    return "-" if value is None else f"{value:.2f}"

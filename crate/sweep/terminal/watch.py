@@ -13,7 +13,7 @@ from crate.run.console import console
 from crate.run.folder import runs_by_signature
 from crate.sweep.define.swept import as_words
 from crate.sweep.state import RunState, look
-from crate.sweep.terminal.table import duration, percent, table
+from crate.sweep.terminal.table import duration, table
 
 logger = logging.getLogger("crate")
 POLL_S = 2.0
@@ -81,8 +81,8 @@ class Watch:
         state, count = self.states[key], f"{len(self._ended)}/{len(self.swept)}"
         status = state.status
         if state.state == "finished":
-            last, best = percent(status.last_top1), percent(status.best_top1)
-            told = f"val/top1 last {last}, best {best}, {duration(status.time_s)}"
+            last, best = map(status.compared_by.text, (status.last, status.best))
+            told = f"{status.objective} last {last}, best {best}, {duration(status.time_s)}"
             logger.info("%s  %s  %s  %s", count, state.state, as_words(self.swept[key]), told)
         else:
             reason = (state.reason or "").partition("\n")[0]

@@ -37,8 +37,8 @@ def made(outputs: Path, name: str = "lambda", fixed: tuple = (), number: int = 6
             "state": "finished" if index % 6 != 5 else "failed",
             "reason": None if index % 6 != 5 else "RuntimeError: boom",
             "traceback": None if index % 6 != 5 else "Traceback\nRuntimeError: boom",
-            "last_top1": top1,
-            "best_top1": top1 + 1,
+            "last": top1,
+            "best": top1 + 1,
             "best_chosen_on": "the evaluation split",
             "step": 10,
             "total_steps": 10,
@@ -250,7 +250,7 @@ def test_the_runs_of_a_sweep_on_wandb_are_told_apart_and_name_no_machine(tmp_pat
         assert run.name.startswith(
             ("crate_nano-sparsity0.1-seed7-", "crate_nano-sparsity0.5-seed7")
         )
-        best = status(run)["best_top1"]
+        best = status(run)["best"]
         assert summaries[run.name.rpartition("-")[2]]["best/val/top1"] == best
         (file,) = run.glob("wandb/offline-run-*/*.wandb")
         sent += file.read_bytes()

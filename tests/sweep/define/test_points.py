@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from crate.config.commandline.commandline import CONF
-from crate.config.schema import Sweep
+from crate.config.schema import Objective, Sweep
 from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.sweep.define.count import num_values
@@ -120,8 +120,9 @@ def test_every_point_of_every_sweep_composes_and_is_checked(name):
     found = points(definition, [f"sweep={name}"])
     assert len(found) == len({tuple(point) for point in found})
     swept = [dict(override.split("=", 1) for override in point[1:]) for point in found]
+    metric = definition.metric or Objective().metric
     for row in [definition.baseline, *definition.published]:
-        values = {key: str(value) for key, value in row.items() if key != definition.metric}
+        values = {key: str(value) for key, value in row.items() if key != metric}
         assert any(values.items() <= point.items() for point in swept), row
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for point in found:

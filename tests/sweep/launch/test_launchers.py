@@ -134,7 +134,7 @@ def test_a_sweeper_of_other_people_gets_its_results(tmp_path):
     done = own_process(*words, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("climbed")]
-    found = sorted(status(run)["best_top1"] for run in runs(tmp_path / "out"))
+    found = sorted(status(run)["best"] for run in runs(tmp_path / "out"))
     assert sorted(float(word) for word in line.split()[1:]) == found and len(found) == 3
     assert only_sweep(tmp_path / "out").startswith("sparsity-")
 

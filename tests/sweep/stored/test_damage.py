@@ -34,7 +34,7 @@ def warnings(caplog, monkeypatch):
 
 
 def finished(**values) -> dict:
-    return {"state": "finished", "last_top1": 50.0, "best_top1": 51.0, "heartbeat": 0} | values
+    return {"state": "finished", "last": 50.0, "best": 51.0, "heartbeat": 0} | values
 
 
 def made(outputs, name="lambda", keys=KEYS, *, old=False) -> SweepFolder:
@@ -136,7 +136,7 @@ def test_statuses_of_another_shape_are_a_state_and_retried(tmp_path, capsys):
     paths = {key: tmp_path / "runs" / f"crate-{key}" for key in KEYS}
     states = look(paths)
     assert {state.state for state in states.values()} == {"damaged"} <= set(UNFINISHED)
-    assert "last_top1 or best_top1 is missing" in states[KEYS[1]].reason
+    assert "last or best is missing" in states[KEYS[1]].reason
     assert "step is a text, not a whole number" in states[KEYS[3]].reason
     for command in ("list", "status lambda", "results lambda", "status lambda --json"):
         assert main([f"--outputs={tmp_path}", *command.split()]) in (0, 1)
