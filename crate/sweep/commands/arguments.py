@@ -8,7 +8,8 @@ from pathlib import Path
 from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.sweep.select import Selection
-from crate.sweep.stored.folder import SweepFolder, find_sweep
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.stored.outputs import find_sweep
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,8 @@ from crate.sweep.define.swept import as_words
 from crate.sweep.launchers.slurm_queue import SlurmQueue
 from crate.sweep.select import Selection
 from crate.sweep.state import ACTIVE
-from crate.sweep.stored.folder import SweepFolder, locked
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.stored.outputs import locked
 
 HELP = "save and end runs that this sweep started"
 

@@ -22,7 +22,8 @@ from crate.sweep.commands.arguments import add_sweep, sweep_of
 from crate.sweep.commands.confirm import add_yes, confirms
 from crate.sweep.define.swept import as_words
 from crate.sweep.select import Selection
-from crate.sweep.stored.folder import SweepFolder, locked, sweeps
+from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.stored.outputs import locked, sweeps
 
 Found = dict[Path, str]  # a folder to remove -> why
 

@@ -8,8 +8,8 @@ import time
 from crate.run.console import console
 from crate.sweep.commands.arguments import add_outputs
 from crate.sweep.select import Selection
-from crate.sweep.stored.folder import sweeps
 from crate.sweep.stored.manifest import Manifest
+from crate.sweep.stored.outputs import sweeps
 from crate.sweep.terminal.columns import Column, fitted
 from crate.sweep.terminal.table import counts, duration
 

@@ -21,8 +21,9 @@ from crate.sweep.launch.handover import hand_over
 from crate.sweep.launchers import local
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
-from crate.sweep.stored.folder import SweepFolder, locked
+from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.stored.manifest import LaunchEntry, Manifest
+from crate.sweep.stored.outputs import locked
 from crate.sweep.stored.point_file import PointFile
 
 logger = logging.getLogger("crate")

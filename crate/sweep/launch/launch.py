@@ -32,8 +32,9 @@ from crate.sweep.launch.wait import wait
 from crate.sweep.launchers import local, slurm
 from crate.sweep.options import Launcher, Local, Slurm
 from crate.sweep.state import RunState, look
-from crate.sweep.stored.folder import SweepFolder, locked
+from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.stored.manifest import LaunchEntry, Manifest
+from crate.sweep.stored.outputs import locked
 from crate.tasks.decision import Verdict, decide, questions
 
 logger = logging.getLogger("crate")

@@ -1,4 +1,4 @@
-"""What a sweep's manifest holds: its question, its launches, its points and their jobs."""
+"""The manifest of a sweep: its question, its launches, its points and their jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Attempt(HandedOver):
 
 @dataclass(kw_only=True)
 class SweepPoint(Record):
-    """A point of a sweep: `swept` are the values that tell it from the others, by key."""
+    """A point of a sweep; `swept` are its values of the keys that vary, by key."""
 
     overrides: list[str]
     swept: dict[str, Any]
@@ -60,7 +60,7 @@ class LaunchEntry(Record):
 
 @dataclass(kw_only=True)
 class Statement(Record):
-    """What a sweep's file states, beyond the points that follow from it."""
+    """The fields of a sweep's file, except those that only list points."""
 
     question: str | None = None
     grid: dict[str, Any] | None = None
@@ -74,7 +74,7 @@ class Statement(Record):
 
 @dataclass(kw_only=True)
 class Manifest(Statement):
-    """The manifest of a sweep; `points` are by signature, `launches` in their order."""
+    """The manifest of a sweep: `points` by signature, `launches` from first to last."""
 
     version: int = 1
     name: str
@@ -83,7 +83,10 @@ class Manifest(Statement):
     points: dict[str, SweepPoint]
 
     def with_points(self, stated: Mapping[str, Any], points: dict[str, Point]) -> Manifest:
-        """Return the manifest with `points` added, and what the sweep's file states now."""
+        """Return the manifest with `points` added, and with the present fields of the sweep's file.
+
+        `stated` are all fields of the file, none for a sweep without one.
+        """
         known = dict(self.points)
         for key, point in points.items():
             attempts = known[key].attempts if key in known else []
@@ -92,5 +95,7 @@ class Manifest(Statement):
                 swept=redact(point.swept),
                 attempts=list(attempts),
             )
-        told = {name: redact(stated[name]) for name in Statement.__annotations__ if name in stated}
-        return replace(self, **told, points=known, launches=list(self.launches))
+        fields = {
+            name: redact(stated[name]) for name in Statement.__annotations__ if name in stated
+        }
+        return replace(self, **fields, points=known, launches=list(self.launches))

@@ -1,4 +1,4 @@
-"""A frozen point: what `points/<signature>.json` holds, enough to run it without its launch."""
+"""A frozen point, `points/<signature>.json`: all that a job needs in order to run it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from crate.sweep.stored.manifest import LaunchEntry, Statement
 class PointFile(Record):
     """A point of a sweep as it was launched.
 
-    `folder` is the current folder of its launch, `modules` where its own targets are found. `fixed`
-    and `launch` are the sweep's, `inputs` and `digest` the seal (see
-    crate/sweep/define/seal.py); earlier versions did not store these.
+    `folder` is the current folder of the launch, and `modules` tells where the user's own targets
+    are found. `fixed` and `launch` are those of the sweep; `inputs` and `digest` are the seal (see
+    crate/sweep/define/seal.py). Earlier versions stored neither.
     """
 
     version: int = 1
@@ -32,7 +32,7 @@ class PointFile(Record):
     digest: str | None = None
 
     def check(self) -> None:
-        """Raise ValueError if the configuration lacks what a launcher reads of it."""
+        """Raise ValueError if the configuration lacks a key that a launcher reads."""
         for key, kind in (("outputs", str), ("device", str), ("data", dict)):
             if not isinstance(self.config.get(key), kind):
                 raise ValueError(f"config.{key} is missing or of another kind")
@@ -45,14 +45,14 @@ class PointFile(Record):
 
     @property
     def statement(self) -> dict[str, Any]:
-        """What the sweep's file states; {} for a sweep without a file."""
+        """The fields of the sweep's file; {} for a sweep without a file."""
         stated = self.config.get("sweep")
         stated = stated if isinstance(stated, dict) else {}
         return {key: stated[key] for key in Statement.__annotations__ if key in stated}
 
     @property
     def sweep_name(self) -> str | None:
-        """The sweep's name, as typed or of its file."""
+        """The sweep's name: typed, or that of its file."""
         stated = self.config.get("sweep")
         name = self.config.get("name") or (isinstance(stated, dict) and stated.get("name"))
         return name or None

@@ -137,6 +137,10 @@ def test_an_ambiguous_name_lists_the_candidates(tmp_path):
     done = ask(tmp_path, "status", "lambda")
     assert done.returncode == 2 and "2 sweeps are named lambda" in done.stderr
     assert f"{second.path.name}: model=vit_tiny" in done.stderr
+    first.write_manifest(first.manifest)  # the newest now, so the one to type
+    assert f"type:    {first.path.name}\n" in ask(tmp_path, "status", "lambda").stderr
+    second.write_manifest(second.manifest)
+    assert f"type:    {second.path.name}\n" in ask(tmp_path, "status", "lambda").stderr
     assert ask(tmp_path, "status", first.path.name).returncode == 1
     wrong = ask(tmp_path, "status", "lamda")
     assert wrong.returncode == 2 and "there is no sweep lamda" in wrong.stderr

@@ -15,8 +15,9 @@ from crate.run.records import Damaged, warn_once
 from crate.sweep.__main__ import main
 from crate.sweep.commands import clean, retry
 from crate.sweep.state import UNFINISHED, look
-from crate.sweep.stored.folder import SweepFolder, sweeps
+from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.stored.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
+from crate.sweep.stored.outputs import sweeps
 from crate.sweep.stored.point_file import PointFile
 
 FIXED = ["model=crate_nano", "train.epochs=3"]
