@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from crate.config import schema
 from crate.config.commandline.commandline import CONF
-from crate.data.published.published import DEBIAN_FASHION, missing
+from crate.data.published import PUBLISHED
 from tests import made
 
 schema.register()
@@ -42,9 +42,11 @@ def composed():
 @pytest.fixture(scope="session")
 def fashion_mnist() -> Path:
     """The folder of Debian's package dataset-fashion-mnist."""
-    if missing("fashion_mnist", DEBIAN_FASHION) and "REQUIRE_PACKAGES" not in os.environ:
+    published = PUBLISHED["fashion_mnist"]
+    assert published.system_folder is not None
+    if published.missing(published.system_folder) and "REQUIRE_PACKAGES" not in os.environ:
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
-    return DEBIAN_FASHION
+    return published.system_folder
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from crate.config.schema import Data, Model, pair
 from crate.config.target import call
 from crate.cost import Cost, cost
 from crate.data import facts
-from crate.data.loading.loader import load_splits
+from crate.data.splits import load_splits
 from crate.model.mssa import MSSA
 from crate.paths import CHECKOUT
 from crate.run.folder import RunFolder

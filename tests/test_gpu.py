@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crate.data.images.device_crop import Crops, Cut
-from crate.data.loading.ahead import on_device
+from crate.data.loading.prefetch import on_device
 from tests.launching import (
     TINY,
     launch,

@@ -78,7 +78,8 @@ def _ways(root: Path, outputs: Path) -> tuple[Any, dict[str, Callable[[int], int
     from crate.config.target import call
     from crate.data import transforms
     from crate.data.cache.choice import with_cache
-    from crate.data.loading.loader import load_splits, train_batches
+    from crate.data.loading.loader import train_batches
+    from crate.data.splits import load_splits
 
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     data = Folder(img_size=224, in_chans=3, num_classes=None, crop_pct=0.875, root=str(root))

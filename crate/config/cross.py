@@ -6,15 +6,11 @@ from importlib.util import find_spec
 
 from crate.config.objective import objective_errors
 from crate.config.schema import (
-    CIFAR10,
-    CIFAR100,
     CRATE,
     SGD,
     Config,
     Cosine,
     Data,
-    Digits,
-    FashionMNIST,
     Optimizer,
     TensorBoard,
     Tracker,
@@ -38,7 +34,7 @@ def cross_field_errors(config: Config) -> list[UserError]:
     if isinstance(config.model, Transformer):
         errors += _token_errors(config.model) + _head_errors(config.model)
         errors += _mismatch_errors(config.model, config.data)
-    errors += _channel_errors(config.data) + _cache_errors(config.data)
+    errors += _channel_errors(config.data)
     errors += _schedule_errors(config) + _optimizer_errors(config.optimizer)
     if config.task == "train":
         errors += _tracker_errors(config.tracker)
@@ -198,19 +194,5 @@ def _tracker_errors(tracker: Tracker) -> list[UserError]:
             f"tracker={package} needs the package {package}, which is not installed",
             "tracker=none: metrics.jsonl is always written",
             f"pip install {package}",
-        )
-    ]
-
-
-def _cache_errors(data: Data) -> list[UserError]:
-    """Of the sets that are in memory there is nothing to decode ahead."""
-    if data.cache_px is None or not isinstance(data, Digits | FashionMNIST | CIFAR10 | CIFAR100):
-        return []
-    return [
-        UserError(
-            f"data.cache={data.cache} data.cache_px={data.cache_px}, and this data set names no "
-            "files to decode ahead",
-            "sets of image files: imagefolder, imagenet100, imagenet1k, flowers, pets",
-            "data.cache=off data.cache_px=null",
         )
     ]

@@ -1,7 +1,8 @@
 """The published sets that torchvision reads: CIFAR-10, CIFAR-100, Flowers-102, Oxford-IIIT Pets.
 
-"val" is the test split of each. CIFAR's images are in memory, those of the others are files, read
-as `crate.data.images.image` reads any.
+`crate.data.published.PUBLISHED` says how torchvision reads each; "val" is the published test split.
+CIFAR's images are in memory. Those of the others are files, read as `crate.data.images.image` reads
+any.
 """
 
 from __future__ import annotations
@@ -13,20 +14,27 @@ from PIL import Image
 from torchvision import datasets
 
 from crate.data.images.image_files import ImageFiles
+from crate.data.published import PUBLISHED
+from crate.data.published.descriptor import Torchvision
 from crate.data.published.download import ensure
 from crate.errors import UserError
 
 
-class _CIFAR:
-    """Images of 32 x 32 pixels, RGB, and labels of one split."""
+def load(split: str, root: str, published: str, download: bool = True) -> InMemory | Files:
+    """Return one split of the set named `published`, which is downloaded if it is missing."""
+    kind = InMemory if PUBLISHED[published].is_in_memory else Files
+    return kind(split, root, download, name=published)
+
+
+class InMemory:
+    """RGB images, as PIL images, and labels of one split of a set that is held in memory."""
 
     name: str
 
-    def __init__(self, split: str, root: str, download: bool = True) -> None:
-        kind = getattr(datasets, self.name.upper())
-        ensure(self.name, Path(root), download, lambda folder: kind(folder, download=True))
-        self.images = _read(self.name, root, lambda: kind(root, train=split == "train"))
-        self.classes = self.images.classes
+    def __init__(self, split: str, root: str, download: bool = True, name: str = "") -> None:
+        self.name = name or self.name
+        self.images, _ = _read(self.name, split, root, download)
+        self.classes = getattr(self.images, "classes", None)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -35,44 +43,54 @@ class _CIFAR:
         return self.images[index]
 
 
-class CIFAR10(_CIFAR):
+class Files(ImageFiles):
+    """RGB images and labels of one split of a set of image files."""
+
+    name: str
+
+    def __init__(self, split: str, root: str, download: bool = True, name: str = "") -> None:
+        self.name = name or self.name
+        images, reader = _read(self.name, split, root, download)
+        self.paths, self.labels = (getattr(images, each) for each in (reader.paths, reader.labels))
+        self.classes = getattr(images, "classes", None)  # not in every version of torchvision
+
+
+class CIFAR10(InMemory):
     """CIFAR-10: 50,000 images to train, 10,000 to evaluate."""
 
     name = "cifar10"
 
 
-class CIFAR100(_CIFAR):
+class CIFAR100(InMemory):
     """CIFAR-100: 50,000 images to train, 10,000 to evaluate, fine labels."""
 
     name = "cifar100"
 
 
-class Flowers(ImageFiles):
+class Flowers(Files):
     """Flowers-102: train (1,020) and, as "val", test (6,149); its own val split is unused."""
 
-    def __init__(self, split: str, root: str, download: bool = True) -> None:
-        kind, theirs = datasets.Flowers102, {"train": "train", "val": "test"}[split]
-        ensure("flowers", Path(root), download, lambda folder: kind(folder, download=True))
-        found = _read("flowers", root, lambda: kind(root, split=theirs))
-        self.paths, self.labels = found._image_files, found._labels
-        self.classes = getattr(found, "classes", None)  # not in every version of torchvision
+    name = "flowers"
 
 
-class Pets(ImageFiles):
+class Pets(Files):
     """Oxford-IIIT Pets by breed: trainval (3,680) and, as "val", test (3,669)."""
 
-    def __init__(self, split: str, root: str, download: bool = True) -> None:
-        kind, theirs = datasets.OxfordIIITPet, {"train": "trainval", "val": "test"}[split]
-        ensure("pets", Path(root), download, lambda folder: kind(folder, download=True))
-        found = _read("pets", root, lambda: kind(root, split=theirs))
-        self.paths, self.labels = found._images, found._labels
-        self.classes = found.classes
+    name = "pets"
 
 
-def _read(name: str, root: str, build: Any) -> Any:
-    """Returns torchvision's data set; raises UserError where its files are not the published."""
+def _read(name: str, split: str, root: str, download: bool) -> tuple[Any, Torchvision]:
+    """Return torchvision's data set of a split, and how it is read.
+
+    Raise UserError if a file is not the published one.
+    """
+    published = PUBLISHED[name]
+    ensure(published, Path(root), download)
+    reader = published.torchvision
+    assert reader is not None, name
     try:
-        return build()
+        kind = getattr(datasets, reader.dataset)
+        return kind(root, **{"train": reader.train, "val": reader.val}[split]), reader
     except (RuntimeError, ValueError, OSError, EOFError) as error:
         raise UserError(
             f"{name} in {root} cannot be read: its files are torn or not the published ones "

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crate.data.published import IDX_FILES, PUBLISHED
 from crate.data.published.download import ensure
-from crate.data.published.published import IDX_FILES, idx_file
 from crate.errors import UserError
 
+PUBLISHED_AS = PUBLISHED["fashion_mnist"]
+PREFIXES = {"train": "train", "val": "t10k"}  # of the files of a split
 UINT8 = 0x08
 CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -26,9 +28,10 @@ class FashionMNIST:
     classes = CLASSES
 
     def __init__(self, split: str, root: str, download: bool = True) -> None:
-        if any(idx_file(Path(root), name) is None for name in IDX_FILES[split]):
-            ensure("fashion_mnist", Path(root), download, _fetch)
-        images, labels = (_read_idx(Path(root), name) for name in IDX_FILES[split])
+        folder, names = Path(root), [f"{PREFIXES[split]}-{file}" for file in IDX_FILES]
+        if any(PUBLISHED_AS.find(folder, name) is None for name in names):
+            ensure(PUBLISHED_AS, folder, download)
+        images, labels = (_read_idx(folder, name) for name in names)
         self.images = torch.from_numpy(images).unsqueeze(1)
         self.labels = labels.tolist()
 
@@ -39,15 +42,9 @@ class FashionMNIST:
         return self.images[index], self.labels[index]
 
 
-def _fetch(folder: str) -> None:
-    from torchvision import datasets
-
-    datasets.FashionMNIST(folder, download=True)
-
-
 def _read_idx(root: Path, name: str) -> np.ndarray:
     """Returns the array of an idx file: two zero bytes, type, rank, big-endian sizes, values."""
-    path = idx_file(root, name)
+    path = PUBLISHED_AS.find(root, name)
     if path is None:
         raise UserError(f"{root / name} is missing", fix="data.root=FOLDER")
     try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crate.data.images import layout
 from crate.data.images.image_files import ImageFiles
 from crate.data.images.unreadable import unreadable
-from crate.data.published import layout
 from crate.errors import UserError, shorten
 
 
 class Folder(ImageFiles):
-    """RGB images and labels of one split of a folder; see `crate.data.published.layout`.
+    """RGB images and labels of one split of a folder; see `crate.data.images.layout`.
 
     Classes are numbered in the order of their folders' names, images in that of their paths.
     `classes` are the classes in words, of Labels.json where it is there; `notes` say what was left

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from crate.config import check
 from crate.config.schema import Config
-from crate.data import facts
-from crate.data.published.label_names import label_names
+from crate.data.completion import complete
+from crate.data.label_names import label_names
 from crate.errors import UserError, shorten
 from crate.ranks import Ranks
 from crate.tasks.stored_config import stored
@@ -26,7 +26,7 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> 
     it wins. Bare weights and the authors' checkpoints are evaluated with `cfg` as composed.
     """
     cfg, values, path = stored(cfg, overrides)
-    config = check.typed(cfg, facts.complete(cfg))
+    config = check.typed(cfg, complete(cfg))
     _require_same_classes(config, values)
     with ranks.joined(config.device):
         return _evaluate(config, values, path, ranks)["val/top1"]
@@ -61,7 +61,9 @@ def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) 
     """
     from crate.data import transforms
     from crate.data.cache.choice import from_cache
-    from crate.data.loading.loader import eval_batches, load_split, notes, num_workers
+    from crate.data.loading.loader import eval_batches
+    from crate.data.loading.workers import num_workers
+    from crate.data.splits import load_split, notes
     from crate.train.device import resolve_device, resolve_precision
     from crate.train.evaluate import evaluate
 

@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from crate.config import check
 from crate.config.schema import CRATE, Config, Data, Folder, ViT, pair
 from crate.config.target import arguments
-from crate.data.published import layout
+from crate.data.images import layout
 from crate.errors import UserError
 from crate.tasks.export_usage import usage
 from crate.tasks.stored_config import stored

@@ -16,6 +16,7 @@ from crate.config import check
 from crate.config.schema import Config
 from crate.config.signature import signature
 from crate.data import facts
+from crate.data.completion import complete
 from crate.errors import raise_all
 from crate.run.secrets import leaking_names
 from crate.tasks.checkpoint_file import require_checkpoint
@@ -26,7 +27,7 @@ def prepare(cfg: DictConfig) -> Config:
 
     Raise UserError for all mistakes together.
     """
-    config = check.typed(cfg, facts.complete(cfg) + leaking_names(cfg))
+    config = check.typed(cfg, complete(cfg) + leaking_names(cfg))
     raise_all(facts.split_errors(config.data))
     return config
 

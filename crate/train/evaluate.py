@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crate.data.loading.ahead import on_device
+from crate.data.loading.prefetch import on_device
 from crate.errors import UserError
 from crate.ranks import Ranks, until_error
 from crate.train.compile import as_compiled

@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from crate.config.schema import Config, dump
-from crate.data.loading.ahead import on_device
 from crate.data.loading.loader import eval_batches, train_batches
+from crate.data.loading.prefetch import on_device
 from crate.errors import UserError
 from crate.ranks import until_error
 from crate.run.folder import RunFolder

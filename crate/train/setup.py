@@ -14,11 +14,12 @@ from crate.config.schema import Config, pair
 from crate.config.target import call
 from crate.data import transforms
 from crate.data.cache.choice import with_cache
+from crate.data.label_names import label_names
 from crate.data.loading.batches import batch_length, steps_per_epoch
-from crate.data.loading.loader import load_splits, notes, num_workers
 from crate.data.loading.mixing import Mixing, mixing
 from crate.data.loading.seeds import kept_generators, mixed_seed, seed_everything
-from crate.data.published.label_names import label_names
+from crate.data.loading.workers import num_workers
+from crate.data.splits import load_splits, notes
 from crate.errors import UserError
 from crate.ranks import Ranks
 from crate.train.checkpoints.initialize import initialize

@@ -9,7 +9,8 @@ from crate.config.schema import Folder as FolderConfig
 from crate.config.target import call
 from crate.data import transforms
 from crate.data.cache.choice import with_cache
-from crate.data.loading.loader import eval_batches, load_splits, train_batches
+from crate.data.loading.loader import eval_batches, train_batches
+from crate.data.splits import load_splits
 
 
 def config_of(root, cache="on", cache_px=32, **changes):

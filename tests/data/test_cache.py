@@ -10,7 +10,7 @@ import torch
 
 from crate.data import transforms
 from crate.data.cache import choice, files
-from crate.data.loading.loader import load_splits
+from crate.data.splits import load_splits
 from crate.errors import UserError
 from tests.data.folders import config_of, evaluated, same, splits_of, trained
 

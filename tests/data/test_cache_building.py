@@ -18,7 +18,7 @@ import torch
 
 from crate.data import transforms
 from crate.data.cache import build, choice, files
-from crate.data.loading.loader import load_splits
+from crate.data.splits import load_splits
 from crate.errors import UserError
 from crate.paths import CHECKOUT
 from tests.data.folders import caches, config_of, evaluated, same, splits_of, trained

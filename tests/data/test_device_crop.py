@@ -13,8 +13,8 @@ from crate.data import transforms
 from crate.data.digits import Digits
 from crate.data.images import device_crop
 from crate.data.images.device_crop import Crops, Cut, resize
-from crate.data.loading.ahead import on_device, one_ahead
 from crate.data.loading.loader import train_batches
+from crate.data.loading.prefetch import on_device, one_ahead
 from crate.errors import UserError
 
 CPU = torch.device("cpu")

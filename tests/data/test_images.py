@@ -12,7 +12,8 @@ from crate.config.schema import Digits as DigitsConfig
 from crate.data import transforms
 from crate.data.folder import Folder
 from crate.data.images.image import read_image
-from crate.data.loading.loader import eval_batches, notes, train_batches
+from crate.data.loading.loader import eval_batches, train_batches
+from crate.data.splits import notes
 from crate.errors import UserError
 from tests.launching import TINY, launch, launch_ranks, run_folder, status
 

@@ -10,8 +10,8 @@ from torchvision.datasets import ImageFolder
 
 from crate.data import facts
 from crate.data.folder import Folder
-from crate.data.loading.loader import load_splits
-from crate.data.published import layout
+from crate.data.images import layout
+from crate.data.splits import load_splits
 from crate.errors import UserError
 from crate.tasks.identity import prepare, signature_of
 
@@ -156,6 +156,6 @@ def test_files_that_are_no_images_are_counted_and_hidden_ones_passed_over(compos
     folder = Folder("train", str(own))
     assert len(folder) == before and len(folder.classes) == 3
     assert folder.notes == [f"{own / 'train'}: 2 file(s) that are no images left out"]
-    facts._count_images.cache_clear()
+    facts.count_images.cache_clear()
     config = prepare(composed("data=imagefolder", f"data.root={own}"))
     assert facts.num_images(config.data)["train"] == before

@@ -6,17 +6,29 @@ import functools
 import http.server
 import logging
 import multiprocessing
+import os
 import shutil
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from hydra import compose, initialize_config_dir
+from PIL import Image
 from torchvision import datasets
 
+from crate.config.commandline.commandline import CONF
+from crate.config.schema import Downloaded
 from crate.data import downloaded, facts
 from crate.data.fashion_mnist import FashionMNIST
-from crate.data.published import published
+from crate.data.label_names import label_names
+from crate.data.published import PUBLISHED
+from crate.data.published.descriptor import Published, Torchvision
 from crate.data.published.download import ensure
+from crate.data.source import Source
+from crate.data.splits import load_splits
 from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.tasks.identity import prepare, signature_of
@@ -88,7 +100,8 @@ def test_fashion_mnist_is_found_where_debian_has_it_and_ours_wins(composed, monk
     debian, ours = tmp_path / "debian", tmp_path / "data" / "fashion_mnist"
     debian.mkdir()
     monkeypatch.setenv("CRATE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(published, "DEBIAN_FASHION", debian)
+    row = replace(PUBLISHED["fashion_mnist"], system_folder=debian)
+    monkeypatch.setitem(PUBLISHED, "fashion_mnist", row)
     assert prepare(composed("data=fashion_mnist")).data.root == str(ours)
     fashion(debian)
     assert prepare(composed("data=fashion_mnist")).data.root == str(debian)
@@ -101,9 +114,9 @@ def test_fashion_mnist_is_found_where_debian_has_it_and_ours_wins(composed, monk
 def fashion(folder):
     import numpy as np
 
-    for images, labels in published.IDX_FILES.values():
-        write_idx(folder, images, np.zeros((3, 28, 28), np.uint8), zipped=True)
-        write_idx(folder, labels, np.arange(3, dtype=np.uint8), zipped=True)
+    for name in PUBLISHED["fashion_mnist"].files:
+        values = np.zeros((3, 28, 28)) if "images" in name else np.arange(3)
+        write_idx(folder, name, values.astype(np.uint8), zipped=True)
 
 
 @pytest.mark.parametrize("name", [*KINDS, "fashion_mnist"])
@@ -167,7 +180,7 @@ def online(server, roots, monkeypatch):
     monkeypatch.setattr(datasets.OxfordIIITPet, "_RESOURCES", tuple(resources))
     fashion(web)
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [address])
-    names = [f"{each}.gz" for split in published.IDX_FILES.values() for each in split]
+    names = [f"{each}.gz" for each in PUBLISHED["fashion_mnist"].files]
     resources = [(each, made.md5(web / each)) for each in names]
     monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
     return web, asked
@@ -177,7 +190,7 @@ def online(server, roots, monkeypatch):
 def test_a_missing_set_is_downloaded_whole(online, name, tmp_path, capfd):
     kind, root = KINDS.get(name, FashionMNIST), tmp_path / "deep" / name
     images = kind("val", str(root))
-    assert len(images) > 0 and not published.missing(name, root)
+    assert len(images) > 0 and not PUBLISHED[name].missing(root)
     assert "B/s" in capfd.readouterr().err  # torchvision's bar
     assert not (root / ".download" / "files").exists()
     assert not [*root.rglob("*.tgz"), *root.rglob("*.tar.gz")]
@@ -196,7 +209,7 @@ def test_a_server_that_fails_is_said_and_the_next_try_begins_anew(online, tmp_pa
     file.unlink()
     with pytest.raises(UserError, match="could not be downloaded: File not found"):
         downloaded.CIFAR10("val", str(root))
-    assert published.missing("cifar10", root)
+    assert PUBLISHED["cifar10"].missing(root)
     (web / "train-images-idx3-ubyte.gz").unlink()
     with pytest.raises(UserError, match="fashion_mnist could not be downloaded: .*404.*"):
         FashionMNIST("val", str(tmp_path / "fashion"))
@@ -231,16 +244,14 @@ def test_of_several_processes_one_downloads_and_the_rest_wait_and_say_so(online,
 
 
 def _die_while_downloading(root):
-    def fetch(folder):
-        from pathlib import Path
+    def pets(folder, download):
+        annotations = Path(folder) / "oxford-iiit-pet" / "annotations"
+        annotations.mkdir(parents=True)
+        (annotations / "trainval.txt").write_text("torn")
+        os._exit(9)
 
-        (Path(folder) / "oxford-iiit-pet" / "annotations").mkdir(parents=True)
-        (Path(folder) / "oxford-iiit-pet" / "annotations" / "trainval.txt").write_text("torn")
-        os_exit(9)
-
-    from os import _exit as os_exit
-
-    ensure("pets", root, True, fetch)
+    datasets.OxfordIIITPet = pets  # in this process, which ends here
+    ensure(PUBLISHED["pets"], root, True)
 
 
 def test_a_download_that_was_killed_is_taken_over(online, tmp_path):
@@ -250,7 +261,7 @@ def test_a_download_that_was_killed_is_taken_over(online, tmp_path):
     )
     process.start()
     process.join(60)
-    assert process.exitcode == 9 and published.missing("pets", root)
+    assert process.exitcode == 9 and PUBLISHED["pets"].missing(root)
     images = downloaded.Pets("train", str(root))
     assert len(images) == made.NUM and images[0][0].mode == "RGB"
 
@@ -272,3 +283,70 @@ def test_a_corrupt_image_of_a_published_set_is_named(roots, tmp_path):
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(UserError, match=f"{file.name} cannot be read as an image"):
         images[2]
+
+
+class Tiles(datasets.VisionDataset):
+    """A set of torchvision's kind, of two classes, which it "downloads" by writing files."""
+
+    classes: ClassVar = ["dark", "light"]
+
+    def __init__(self, root, train=True, download=False):
+        folder = Path(root) / "tiles" / ("train" if train else "test")
+        if download:
+            for split, count in (("train", 8), ("test", 4)):
+                for number in range(count):
+                    path = Path(root) / "tiles" / split / f"{number}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    Image.new("RGB", (12, 12), (200 * (number % 2),) * 3).save(path)
+        self._files = sorted(folder.iterdir())
+        self._labels = [int(path.stem) % 2 for path in self._files]
+
+
+def test_a_row_and_a_yaml_file_make_a_published_set(tmp_path, monkeypatch):
+    """A set that torchvision reads is configured, downloaded, counted and read by its row."""
+    row = Published(
+        name="tiles",
+        schema=Downloaded,
+        num_images={"train": 8, "val": 4},
+        torchvision=Torchvision(
+            dataset="Tiles",
+            train={"train": True},
+            val={"train": False},
+            paths="_files",
+            labels="_labels",
+        ),
+        files=("tiles/train", "tiles/test"),
+    )
+    monkeypatch.setitem(PUBLISHED, "tiles", row)
+    monkeypatch.setattr(datasets, "Tiles", Tiles, raising=False)
+    monkeypatch.setenv("CRATE_DATA", str(tmp_path))
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "tiles.yaml").write_text(
+        "defaults: [/schema/data/Downloaded@_here_, _self_]\n"
+        "published: tiles\nimg_size: 12\nin_chans: 3\nnum_classes: 2\n"
+        "suggested: {patch_size: 4}\n"
+    )
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        search = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
+        cfg = compose("config", overrides=["data=tiles", search])
+        unknown = compose("config", overrides=["data=tiles", search, "data.published=tile"])
+        forbidden = compose("config", overrides=["data=tiles", search, "data.download=false"])
+    with pytest.raises(UserError, match=r"(?s)data.published=tile is no set.*type:.*=tiles"):
+        prepare(unknown)
+    with pytest.raises(UserError, match="no tiles in .* missing, and data.download=false"):
+        prepare(forbidden)
+    config = prepare(cfg)
+    assert config.data.root == str(tmp_path / "tiles")
+    assert facts.num_images(config.data) == {"train": 8, "val": 4}
+    assert facts.identity(config.data) is None
+    splits = load_splits(config.data)
+    assert {name: len(images) for name, images in splits.items()} == {"train": 8, "val": 4}
+    assert [splits["val"][index][0].getpixel((0, 0))[0] for index in range(4)] == [0, 200, 0, 200]
+    assert Source.fits(splits["train"]) and label_names(splits["val"], 2) == ["dark", "light"]
+
+
+def test_every_row_has_its_yaml_file_and_every_yaml_file_its_row():
+    files = {file.stem for file in (CONF / "data").glob("*.yaml")}
+    assert files == {*PUBLISHED, "imagefolder"}
+    documented = (CHECKOUT / "docs" / "data.md").read_text()
+    assert all(f"`{name}`" in documented for name in PUBLISHED)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from crate.config.check import typed
-from crate.data import facts
+from crate.data.completion import complete
 from crate.paths import CHECKOUT
 from crate.ranks import Ranks
 from crate.run.folder import RunFolder
@@ -114,7 +114,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_opened_again(
     composed, tmp_path, caplog
 ):
     cfg = composed("model=crate_nano", f"outputs={tmp_path}")
-    run = Run(typed(cfg, facts.complete(cfg)), "0123456789ab", "label", [], Ranks())
+    run = Run(typed(cfg, complete(cfg)), "0123456789ab", "label", [], Ranks())
     folder = RunFolder.create(str(tmp_path), "label", "0123456789ab")
     reached = {"last": 60.0, "best": 62.5, "best_step": 46, "test": {}}
     folder.update_status(state="finished", best_chosen_on="the evaluation split", **reached)

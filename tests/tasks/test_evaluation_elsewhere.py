@@ -11,8 +11,8 @@ from torchvision.transforms.functional import to_pil_image
 
 from crate.config.schema import dump
 from crate.data.digits import Digits
-from crate.data.loading.loader import load_splits
-from crate.data.published.label_names import label_names
+from crate.data.label_names import label_names
+from crate.data.splits import load_splits
 from crate.errors import UserError
 from crate.ranks import Ranks
 from crate.tasks.evaluate import evaluate_checkpoint

@@ -10,7 +10,7 @@ import torch
 
 from crate.config import schema
 from crate.config.check import typed
-from crate.data import facts
+from crate.data.completion import complete
 from crate.errors import UserError
 from crate.tasks.stored_config import stored
 
@@ -46,7 +46,7 @@ def change(*keys, to):
 )
 def test_a_checkpoint_whose_configuration_is_damaged_is_refused(composed, tmp_path, damage, reason):
     cfg = composed("model=crate_nano")
-    config = damage(schema.dump(typed(cfg, facts.complete(cfg))))
+    config = damage(schema.dump(typed(cfg, complete(cfg))))
     file = tmp_path / "best.pt"
     torch.save({"config": config, "model": {"w": torch.zeros(1)}, "signature": "a"}, file)
     for task in ("evaluate", "export"):
@@ -59,7 +59,7 @@ def test_a_checkpoint_whose_configuration_is_damaged_is_refused(composed, tmp_pa
 @pytest.mark.parametrize("keys", [("data", "img_size"), ("data", "mean"), ("model", "img_size")])
 def test_a_configuration_that_lacks_a_value_is_read_or_refused(composed, tmp_path, keys):
     cfg = composed("model=crate_nano")
-    config = change(*keys, to=None)(schema.dump(typed(cfg, facts.complete(cfg))))
+    config = change(*keys, to=None)(schema.dump(typed(cfg, complete(cfg))))
     file = tmp_path / "best.pt"
     torch.save({"config": config, "model": {"w": torch.zeros(1)}}, file)
     for words in (["task=evaluate"], ["task=evaluate", "data=cifar10"]):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from crate.config.check import typed
-from crate.data.loading.loader import load_splits
+from crate.data.splits import load_splits
 from crate.errors import UserError
 from crate.train.setup import build
 from crate.train.step import backward, update

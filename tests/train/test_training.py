@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from crate.config.check import typed
 from crate.config.schema import pair
 from crate.config.target import call
-from crate.data.loading.ahead import on_device
-from crate.data.loading.loader import eval_batches, load_split, train_batches
+from crate.data.loading.loader import eval_batches, train_batches
+from crate.data.loading.prefetch import on_device
+from crate.data.splits import load_split
 from crate.data.transforms import Normalize, training
 from crate.errors import UserError
 from crate.model import CRATE

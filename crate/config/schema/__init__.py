@@ -25,6 +25,7 @@ from crate.config.schema.data import (
     Data,
     Digits,
     Downloadable,
+    Downloaded,
     FashionMNIST,
     Flowers,
     Folder,
@@ -43,7 +44,7 @@ from crate.config.schema.tracker import TensorBoard, Tracker, Wandb
 SCHEMAS: dict[str, tuple[type, ...]] = {
     "model": (CRATE, ViT),
     "optimizer": (Lion, Adam, AdamW, SGD),
-    "data": (Digits, FashionMNIST, CIFAR10, CIFAR100, Flowers, Pets, Folder),
+    "data": (Digits, FashionMNIST, CIFAR10, CIFAR100, Flowers, Pets, Folder, Downloaded),
     "schedule": (Cosine, AuthorsSchedule),
     "augment": (NoAugment, FlipCrop, RandAugment, TrivialAugment),
     "tracker": (Wandb, TensorBoard),

@@ -138,6 +138,14 @@ class Pets(Downloadable):
 
 
 @dataclass
+class Downloaded(Downloadable):
+    """A published set that torchvision reads and that has no class here: a row of PUBLISHED."""
+
+    _target_: str = option("crate.data.downloaded.load", "the function that reads the set")
+    published: str = option(MISSING, "name of the set, a row of crate.data.published.PUBLISHED")
+
+
+@dataclass
 class Folder(Data):
     """Images in `root`/{train,val}/<class>/, or in the parts train.X1, train.X2, ... and val.X."""
 

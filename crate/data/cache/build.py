@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from crate.data.cache.files import ABOUT, FORMAT, IMAGES, INDEX, Cached, Refused, open_cache
-from crate.data.loading.loader import ignore_signals
+from crate.data.loading.workers import ignore_signals
 from crate.data.source import Source
 from crate.errors import UserError
 from crate.run import provenance

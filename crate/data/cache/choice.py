@@ -9,7 +9,7 @@ from typing import Any
 from crate.config.schema import Data
 from crate.data.cache.build import MARGIN, ensure, estimated_bytes, free_bytes
 from crate.data.cache.files import ABOUT, Refused, fingerprint, open_cache
-from crate.data.cache.place import folder_of_caches
+from crate.data.cache.setting import folder_of_caches
 from crate.data.source import Source
 from crate.data.transforms import evaluation_resize, training_resize
 from crate.errors import UserError

@@ -6,71 +6,20 @@ augmentation, however many worker processes prepare it and wherever a run was st
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
-from crate.config.schema import Data
-from crate.config.target import call
-from crate.data.cache.place import folder_of_caches
-from crate.data.folder import Folder
 from crate.data.loading.batches import Batches, Key
 from crate.data.loading.collate import Batch, collate
-from crate.data.loading.seeds import kept_generators, mixed_seeds, seed_generators
+from crate.data.loading.seeds import DATA_SEED, kept_generators, mixed_seeds, seed_generators
+from crate.data.loading.workers import ignore_signals
 from crate.errors import UserError
-from crate.run import provenance
 
-DATA_SEED = 0  # of what a data set draws when it is made, or for an image in evaluation
 IDLE = -100  # label of an image that counts for nothing; cross_entropy's own
-
-
-def load_split(data: Data, split: str, outputs: str | None = None) -> Any:
-    """Returns the data set of one split ("train" or "val"); raises UserError where it is empty.
-
-    What a check of its files found is kept with the caches of `outputs`; None: nowhere.
-    """
-    with kept_generators():
-        seed_generators(DATA_SEED)
-        images = call(data, split=split)
-    if isinstance(images, Folder):
-        images.check(None if outputs is None else folder_of_caches(data.cache, outputs))
-    if len(images) == 0:
-        raise UserError(f"the {split} split of the data holds no image", fix="data.root=FOLDER")
-    return images
-
-
-def load_splits(data: Data, outputs: str | None = None) -> dict[str, Any]:
-    """Returns the splits "train" and "val", by which the best is chosen; see `load_split`.
-
-    With `data.val_fraction` that is a part of the training split, the same for every seed, and
-    "test" is the evaluation split, which then chooses nothing.
-    """
-    train, evaluation = (load_split(data, split, outputs) for split in ("train", "val"))
-    if not data.val_fraction:
-        return {"train": train, "val": evaluation}
-    num_val = round(data.val_fraction * len(train))
-    if not 0 < num_val < len(train):
-        raise UserError(
-            f"data.val_fraction={data.val_fraction:g} of {len(train)} images leaves a split empty",
-            "an image or more in each",
-            "data.val_fraction=0.1",
-        )
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0)).tolist()
-    return {
-        "train": Subset(train, sorted(order[num_val:])),
-        "val": Subset(train, sorted(order[:num_val])),
-        "test": evaluation,
-    }
-
-
-def notes(splits: dict[str, Any]) -> list[str]:
-    """Returns the lines in which data sets say what they left out, each once."""
-    wholes = [getattr(images, "dataset", images) for images in splits.values()]
-    return list(dict.fromkeys(note for whole in wholes for note in getattr(whole, "notes", [])))
 
 
 class Prepared(Dataset[Batch]):
@@ -148,13 +97,6 @@ def eval_batches(
     return _batches(Prepared(images, transform, None), keys, workers)
 
 
-def num_workers(data: Data, local_size: int = 1) -> int:
-    """Returns the loader processes of each of `local_size` ranks: as configured, or one a core."""
-    if data.workers is not None:
-        return data.workers
-    return max(1, provenance.cores() // local_size)
-
-
 def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[Batch]:
     loader = DataLoader(
         images,
@@ -181,10 +123,3 @@ def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[Batch]:
 
 def _as_it_is(batch: Batch | UserError) -> Batch | UserError:
     return batch  # whole already, where the loader would put one together
-
-
-def ignore_signals(worker: int) -> None:
-    """Leaves signals to the main process, which a forked worker would else handle as well."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR2", "SIGCONT"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
-    torch.set_num_threads(1)

@@ -8,6 +8,7 @@ from itertools import permutations
 import numpy as np
 import torch
 
+DATA_SEED = 0  # of the draws of a data set when it is made, and of an image in evaluation
 _LEFT, _RIGHT, _HALF = np.uint32(0xCA01F9DD), np.uint32(0x4973F715), np.uint32(16)
 
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-from crate.data.published.published import absence, missing
+from crate.data.published.descriptor import Published
 from crate.errors import UserError
 from crate.run.ownership import held
 
@@ -25,26 +24,27 @@ logger = logging.getLogger("crate")
 ARCHIVES = (".tgz", ".gz")
 
 
-def ensure(name: str, root: Path, download: bool, fetch: Callable[[str], object]) -> None:
-    """Returns once the set `name` is in `root`; `fetch(folder)` downloads and unpacks it there.
+def ensure(published: Published, root: Path, download: bool) -> None:
+    """Return once a set is in `root`, downloaded and unpacked there if it was missing.
 
-    Raises UserError where that fails or `download` forbids it, with what can be done.
+    Raise UserError if that fails or `download` forbids it.
     """
-    if error := absence(name, root, download):
-        raise error
-    if not missing(name, root):
+    if not download:
+        published.require(root)
+    if not published.missing(root):
         return
-    work, what = root / ".download", f"{name} in {root}: another process downloads it"
+    work, what = root / ".download", f"{published.name} in {root}: another process downloads it"
     with held(work, what, fix="data.root=FOLDER"):
-        if missing(name, root):  # another may have brought it before we had the lock
-            _download(name, root, work / "files", fetch)
+        if published.missing(root):  # otherwise another process downloaded it meanwhile
+            _download(published, root, work / "files")
 
 
-def _download(name: str, root: Path, files: Path, fetch: Callable[[str], object]) -> None:
+def _download(published: Published, root: Path, files: Path) -> None:
+    name = published.name
     logger.info("downloading %s to %s", name, root)
     _keep_archives(files)
     try:
-        fetch(str(files))
+        _fetch(published, files)
     except Exception as error:  # urllib's, tarfile's, torchvision's RuntimeError of a checksum
         reason = getattr(error, "reason", None) or str(error).strip() or type(error).__name__
         raise UserError(
@@ -58,8 +58,16 @@ def _download(name: str, root: Path, files: Path, fetch: Callable[[str], object]
         if folder.is_dir():
             _move(folder, root / folder.name)
     shutil.rmtree(files)
-    if left := missing(name, root):
+    if left := published.missing(root):
         raise UserError(f"the download of {name} lacks {left[0]}", "data.root=FOLDER")
+
+
+def _fetch(published: Published, folder: Path) -> None:
+    """Have torchvision download a set to `folder` and unpack it there."""
+    from torchvision import datasets
+
+    assert published.torchvision is not None, published.name
+    getattr(datasets, published.torchvision.dataset)(str(folder), download=True)
 
 
 def _keep_archives(files: Path) -> None:
