@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from typing import Any
 
-from crate.config.schema import Config, dump, targets
+from crate.config.schema import Config, Objective, dump, targets
+from crate.config.schema.objective import DEFAULT, number
 from crate.config.signature import shape
 from crate.data import facts
 from crate.errors import UserError
@@ -81,7 +81,8 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
     """
     from crate.train.device import hardware
 
-    _draw(folder, f"{folder.path.name}; best chosen on {chosen_on(built.splits)}")
+    chosen_on = images_of_choice(config, built.splits)
+    _draw(folder, f"{folder.path.name}; best chosen on {chosen_on}", config.objective)
     folder.update_meta(**_code(config))  # now with what was imported late
     folder.update_status(
         state="finished",
@@ -91,7 +92,7 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
         best=result.best,
         best_step=result.best_step,
         last=result.last,
-        best_chosen_on=chosen_on(built.splits),
+        best_chosen_on=chosen_on,
         best_is_lost=result.best_is_lost,
         test=result.test,
         time_s=round(result.time_s(), 3),
@@ -114,20 +115,25 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
     say_result(folder)
 
 
-def _draw(folder: RunFolder, title: str) -> None:
-    """Draw the curve, without which a run is finished all the same."""
+def _draw(folder: RunFolder, title: str, objective: Objective) -> None:
+    """Draw the curve; if that fails, warn and go on, since the run is finished without it."""
     from crate.train.curve import draw_curve
 
     try:
-        draw_curve(folder.read_metrics(), title, folder.curve)
+        draw_curve(folder.read_metrics(), title, folder.curve, objective)
     except OSError:  # a full disk: nothing else could be written either
         raise
     except Exception as error:
         logger.warning("the curve could not be drawn: %s: %s", type(error).__name__, error)
 
 
-def chosen_on(splits: dict[str, Any]) -> str:
-    """Returns in words on which images the best was chosen."""
+def images_of_choice(config: Config, splits: dict[str, Any]) -> str:
+    """Return in words on which images the best weights were chosen."""
+    split = config.objective.split
+    if split in config.evaluators:
+        split = config.evaluators[split].split
+    if split == "train":
+        return "the training images"
     if "test" not in splits:
         return "the evaluation split"
     return f"{len(splits['val'])} images set apart from training"
@@ -144,12 +150,17 @@ def say_result(folder: RunFolder) -> None:
         status.best_step,
         status.best_chosen_on,
     )
-    if status.test:
-        logger.info(
-            "test/top1: last %.2f, best by val/top1 %.2f",
-            status.test["test/top1"],
-            status.test.get("test/best_top1", math.nan),
-        )
+    for metric in dict.fromkeys((DEFAULT, objective.metric)):
+        name = metric.replace("val/", "test/", 1)
+        if name in status.test:
+            best = status.test.get(name.replace("/", "/best_", 1))
+            logger.info(
+                "%s: last %s, best by %s %s",
+                name,
+                number(name, status.test[name]),
+                objective.metric,
+                number(name, best),
+            )
     logger.info("curve: %s", folder.curve)
 
 

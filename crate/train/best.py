@@ -53,7 +53,7 @@ class Best:
 
     def _from_elsewhere(self, state: TrainState) -> tuple[dict[str, Any] | None, str]:
         """Return the contents of best.pt from another source, and the name of that source."""
-        metrics = self.history.row(state.best_step, "val/")
+        metrics = self.history.evaluation(state.best_step)
         if state.step == state.best_step:
             return self._of_model(state, metrics), "the model"
         file = self.checkpoints.file(state.best_step)

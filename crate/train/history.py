@@ -34,10 +34,15 @@ class History:
         self.lines.append(as_line(step, metrics))
         self._trim()
 
-    def row(self, step: int, prefix: str) -> dict[str, float]:
-        """Return the values at `step` whose names start with `prefix`."""
+    def evaluation(self, step: int) -> dict[str, float]:
+        """Return the metrics of the evaluation at `step`: neither of training nor of the test."""
         rows = [row for row in map(json.loads, self.lines) if row["step"] == step]
-        return {key: each for row in rows for key, each in row.items() if key.startswith(prefix)}
+        values = {name: value for row in rows for name, value in row.items() if "/" in name}
+        return {
+            name: value
+            for name, value in values.items()
+            if not name.startswith(("train/", "test/"))
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""

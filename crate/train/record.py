@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import resource
 import sys
 import time
@@ -108,7 +109,9 @@ class Record(Silence):
             _in_words(state, metrics),
             clock["time_s"],
         )
-        self.folder.update_status(step_at=time.time(), last=state.last, best=state.best)
+        is_measured = not math.isnan(state.last)  # an evaluator need not run at every evaluation
+        values = {"last": state.last, "best": state.best} if is_measured else {}
+        self.folder.update_status(step_at=time.time(), **values)
         self._mark(state)
 
     def test(self, state: TrainState, metrics: dict[str, float]) -> None:

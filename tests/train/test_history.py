@@ -107,7 +107,7 @@ def test_a_checkpoint_of_an_earlier_version_has_no_rows_and_the_gap_is_marked(wr
     assert "the rows of steps 4 to 8 are lost" in caplog.text
     kept = [json.loads(line) for line in old.file.read_text().splitlines()]
     assert kept == [*rows[:6], {"step": 8, "lost_rows": None}]
-    assert old.row(3, "val/") == {"val/loss": 0.1 * 3} and old.row(8, "val/") == {}
+    assert old.evaluation(3) == {"val/loss": 0.1 * 3} and old.evaluation(8) == {}
 
 
 def test_an_evaluation_after_the_checkpoint_is_dropped_without_a_word(written, caplog):
