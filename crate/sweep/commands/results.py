@@ -7,11 +7,9 @@ import csv
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
 
-from crate.sweep.cells import collect, objective_of
 from crate.sweep.commands.arguments import add_runs, selection_of
-from crate.sweep.select import Selection
+from crate.sweep.results import Results, collect
 from crate.sweep.state import UNFINISHED
 from crate.sweep.terminal.results import draw_results
 from crate.sweep.terminal.table import counts, say
@@ -32,37 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the results; return 1 if a run has ended without finishing."""
     selection = selection_of(arguments)
-    FORMS[arguments.form](selection)
+    FORMS[arguments.form](collect(selection))
+    if arguments.form == "table":
+        say(f"{selection.sweep.path.name}: {counts(selection.states)}")
     return int(bool(selection.in_states(*UNFINISHED)))
 
 
-def print_table(selection: Selection) -> None:
-    """Print the results as a table that fits the terminal."""
-    draw_results(selection)
-    say(f"{selection.sweep.path.name}: {counts(selection.states)}")
-
-
-def print_json(selection: Selection) -> None:
+def print_json(results: Results) -> None:
     """Print the results as a JSON list."""
-    print(json.dumps(_rows(selection), indent=2))
+    print(json.dumps(results.rows(), indent=2))
 
 
-def print_csv(selection: Selection) -> None:
+def print_csv(results: Results) -> None:
     """Print the results as CSV, with an empty cell for a missing value."""
-    rows = _rows(selection)
+    rows = results.rows()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-FORMS: dict[str, Callable[[Selection], None]] = {
-    "table": print_table,
+FORMS: dict[str, Callable[[Results], None]] = {
+    "table": draw_results,
     "json": print_json,
     "csv": print_csv,
 }
-
-
-def _rows(selection: Selection) -> list[dict[str, Any]]:
-    metric = objective_of(selection).metric
-    return [cell.to_json(metric) for cell in collect(selection)]

@@ -9,7 +9,9 @@ from typing import Any
 
 from rich.live import Live
 
+from crate.config.schema.objective import Objective
 from crate.run.console import console
+from crate.run.status import Status
 from crate.sweep.commands.arguments import add_runs, selection_of
 from crate.sweep.define.swept import as_words
 from crate.sweep.select import Selection
@@ -72,10 +74,17 @@ def _to_json(selection: Selection) -> dict[str, dict[str, Any]]:
             "reason": state.reason,
             "swept": selection.swept[key],
             "folder": str(state.path) if state.path else None,
-            "status": state.status.to_json(),
+            "status": state.status.to_json() | _old_names(state.status),
         }
         for key, state in selection.states.items()
     }
+
+
+def _old_names(status: Status) -> dict[str, float]:
+    """Return the accuracies under the names that earlier versions printed, for old programs."""
+    values = {"last_top1": status.last, "best_top1": status.best}
+    is_accuracy = status.compared_by == Objective()
+    return {name: value for name, value in values.items() if is_accuracy and value is not None}
 
 
 def _print_traceback(selection: Selection) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from crate.paths import CHECKOUT
 from crate.run.console import console
+from crate.sweep.results import collect
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
 from crate.sweep.stored.folder import SweepFolder
@@ -17,7 +18,7 @@ from crate.tracking.offline import unsynced
 def say_end(sweep: SweepFolder, keys: Iterable[str]) -> None:
     """Print the results of the runs `keys` of a sweep, and the commands that come next."""
     selection = Selection(sweep, [], keys)
-    draw_results(selection)
+    draw_results(collect(selection))
     failed = len(selection.in_states(*UNFINISHED))
     offline = sum(bool(path and unsynced(path)) for path in selection.paths.values())
     say(f"{sweep.path.name}: {counts(selection.states)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Group
@@ -113,8 +114,8 @@ def _total(columns: Sequence[Column]) -> int:
 def _draw(columns: list[Column], width: int) -> Table:
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        justify = "right" if column.is_right else "left"
-        drawn.add_column(Text(column.name), justify=justify, no_wrap=True)
+        side: Literal["left", "right"] = "right" if column.is_right else "left"
+        drawn.add_column(Text(column.name), justify=side, no_wrap=True)
     widths = _text_widths(columns, width)
     for row in range(len(columns[0].cells) if columns else 0):
         cells = []

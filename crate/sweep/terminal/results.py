@@ -4,56 +4,58 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from crate.config.schema.objective import number
+from crate.config.schema.objective import Objective
 from crate.run.console import console
-from crate.sweep.cells import Cell, best_run, collect, mean_and_error, objective_of
 from crate.sweep.define.swept import as_words
-from crate.sweep.select import Selection
+from crate.sweep.results import Cell, Results, mean_and_error
 from crate.sweep.terminal.columns import Column, fitted
 from crate.sweep.terminal.table import say, swept_columns
 
 
-def draw_results(selection: Selection) -> None:
-    """Print the question, the table of a selection's points, and its best run."""
-    manifest, cells = selection.manifest, collect(selection)
-    metric = objective_of(selection).metric
-    if manifest.question:
-        say(manifest.question, style="bold")
+def draw_results(results: Results) -> None:
+    """Print the sweep's question, the table of its points, and its best run."""
+    cells, objective = results.cells, results.objective
+    if results.question:
+        say(results.question, style="bold")
+    console.print(fitted(_columns(cells, objective), console.width))
+    chosen_on = sorted({data for cell in cells for data in cell.chosen_on})
+    if chosen_on:
+        is_over_seeds = any(len(cell.finished) > 1 for cell in cells)
+        over_seeds = "mean +- standard error over seeds; " if is_over_seeds else ""
+        say(f"{over_seeds}best chosen on {' / '.join(chosen_on)}")
+    if results.source and any(cell.published is not None for cell in cells):
+        say(f"published: {results.source}")
+    if (best := results.best_run) is not None:
+        value = f"{objective.metric} {objective.text(best.best)}"
+        say(f"best run: {as_words(best.swept)}, {value}")
+        console.print(Text(f"  {best.folder}"))
 
-    def means(values: list[list[float]]) -> list[str]:
-        return [_mean(each, metric) for each in values]
 
-    columns = [
+def _columns(cells: list[Cell], objective: Objective) -> list[Column]:
+    def column(name: str, cells: list[str], drop: int = 0) -> Column:
+        return Column(name, cells, drop=drop, moves=drop > 0, is_right=True)
+
+    return [
         *swept_columns([cell.swept for cell in cells]),
-        Column("n", [_n(cell) for cell in cells], is_right=True, moves=False),
-        Column(f"last {metric}", means([cell.last for cell in cells]), is_right=True, moves=False),
-        Column("best", means([cell.best for cell in cells]), is_right=True, moves=False),
-        Column("published", [_published(cell) for cell in cells], drop=1, is_right=True),
+        column("n", [_number_of_runs(cell) for cell in cells]),
+        column(f"last {objective.metric}", [_mean(cell.last, objective) for cell in cells]),
+        column("best", [_mean(cell.best, objective) for cell in cells]),
+        column("published", [_published(cell) for cell in cells], drop=1),
         Column("", [_notes(cell) for cell in cells], moves=False),
     ]
-    console.print(fitted(columns, console.width))
-    chosen = sorted(set().union(*(cell.chosen_on for cell in cells)))
-    over_seeds = "mean +- standard error over seeds; " * any(len(cell.last) > 1 for cell in cells)
-    if chosen:
-        say(f"{over_seeds}best chosen on {' / '.join(chosen)}")
-    if manifest.source and any(cell.published is not None for cell in cells):
-        say(f"published: {manifest.source}")
-    if (best := best_run(selection)) is not None:
-        key, value = best
-        say(f"best run: {as_words(selection.swept[key])}, {metric} {number(metric, value)}")
-        console.print(Text(f"  {selection.states[key].path}"))
 
 
-def _n(cell: Cell) -> str:
-    return str(cell.runs) if len(cell.last) == cell.runs else f"{len(cell.last)}/{cell.runs}"
+def _number_of_runs(cell: Cell) -> str:
+    """Return `3`, or `2/3` if a run has no result."""
+    finished = len(cell.finished)
+    return str(cell.runs) if finished == cell.runs else f"{finished}/{cell.runs}"
 
 
-def _mean(values: list[float], metric: str) -> str:
+def _mean(values: list[float], objective: Objective) -> str:
+    """Return `71.50 +- 0.50`; without the error of one value; `-` of none."""
     mean, error = mean_and_error(values)
-    if mean is None:
-        return "-"
-    spread = "" if error is None else f" +- {number(metric, error)}"
-    return f"{number(metric, mean)}{spread}"
+    text = objective.text(mean)
+    return text if error is None else f"{text} +- {objective.text(error)}"
 
 
 def _published(cell: Cell) -> str:
