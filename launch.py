@@ -23,7 +23,7 @@ from crate.config.commandline import commandline, config_dir, diagnose, typed_pa
 from crate.config.reference import help
 from crate.config.reference.keys import walk
 from crate.errors import UserError
-from crate.ranks import SaidByFirst
+from crate.ranks import Ranks, SaidByFirst
 from crate.run.secrets import redact
 from crate.sweep import options
 from crate.sweep.define import files as sweep_files
@@ -37,15 +37,20 @@ def fail(error: Exception) -> NoReturn:
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Runs one configuration; returns its best metric, for sweepers."""
-    from crate.tasks.train import run
+    from crate.run.console import say_on_console
+    from crate.tasks import registry
+    from crate.tasks.request import Request
 
     chosen = OmegaConf.to_container(HydraConfig.get(), resolve=False)
     try:
         is_single = chosen["mode"] is RunMode.RUN
         if is_single:
             commandline.require_no_launcher(chosen["overrides"]["hydra"])
+        ranks = Ranks.detect()
+        say_on_console(ranks.is_first)
         choices, typed = chosen["runtime"]["choices"], chosen["overrides"]["task"]
-        return run(cfg, choices, typed, ends_process=is_single)
+        request = Request(cfg, choices, typed, ranks, ends_process=is_single)
+        return registry.find(cfg.task).run(request)
     except SaidByFirst:
         sys.exit(1)
     except UserError as error:

@@ -129,8 +129,8 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
         os.chdir(point.folder)
     require_as_launched(read_json(file), config, file)
     require_startable(config, ranks)
-    names = (point.signature, point.label, point.overrides)
-    return train(config, *names, ranks, ends_process=ends_process)
+    run = identity.Run(config, point.signature, point.label, point.overrides)
+    return train(run, ranks, ends_process=ends_process)
 
 
 def _note_failure(path: Path | None, reason: str, trace: str | None) -> None:

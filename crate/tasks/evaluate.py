@@ -14,9 +14,18 @@ from crate.data.completion import complete
 from crate.data.label_names import label_names
 from crate.errors import UserError, shorten
 from crate.ranks import Ranks
+from crate.tasks.preflight import require_device, require_readable
+from crate.tasks.request import Request
 from crate.tasks.stored_config import stored
 
 logger = logging.getLogger("crate")
+
+
+def run(request: Request) -> float:
+    """Evaluate the checkpoint that was asked for; see `evaluate_checkpoint`."""
+    require_readable(request.cfg, request.overrides)
+    require_device(request.cfg, request.overrides, request.ranks)
+    return evaluate_checkpoint(request.cfg, request.overrides, request.ranks)
 
 
 def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> float:

@@ -25,7 +25,11 @@ from crate.config.schema import CRATE, Config, Data, Folder, ViT, pair
 from crate.config.target import arguments
 from crate.data.images import layout
 from crate.errors import UserError
+from crate.paths import absolute
+from crate.run.folder import require_writable
 from crate.tasks.export_usage import usage
+from crate.tasks.preflight import require_readable
+from crate.tasks.request import Request
 from crate.tasks.stored_config import stored
 
 logger = logging.getLogger("crate")
@@ -40,6 +44,15 @@ SIZES = {  # (embed_dim, depth, num_heads) -> timm's name; others are the first 
     },
     ViT: {(192, 12, 3): "vit_tiny_patch16_224", (384, 12, 6): "vit_small_patch16_224"},
 }
+
+
+def run(request: Request) -> None:
+    """Export the checkpoint that was asked for; see `export_checkpoint`."""
+    require_readable(request.cfg, request.overrides)
+    if request.cfg.export_to:
+        require_writable(str(absolute(request.cfg.export_to)), "export_to")
+    if request.ranks.is_first:
+        export_checkpoint(request.cfg, request.overrides)
 
 
 def export_checkpoint(cfg: DictConfig, overrides: list[str]) -> Path:

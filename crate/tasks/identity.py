@@ -7,6 +7,7 @@ torch.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,20 @@ from crate.data.completion import complete
 from crate.errors import raise_all
 from crate.run.secrets import leaking_names
 from crate.tasks.checkpoint_file import require_checkpoint
+
+
+@dataclass(frozen=True)
+class Run:
+    """An identified training run.
+
+    `config` is its checked configuration, `signature` that of `signature_of`, `label` the readable
+    part of its folder's name, `overrides` what was typed.
+    """
+
+    config: Config
+    signature: str
+    label: str
+    overrides: list[str]
 
 
 def prepare(cfg: DictConfig) -> Config:

@@ -7,9 +7,7 @@ from omegaconf import DictConfig
 from crate.config import check
 from crate.config.schema import Config
 from crate.errors import UserError, raise_all
-from crate.paths import absolute
 from crate.ranks import Ranks, SaidByFirst
-from crate.run.folder import require_writable
 from crate.run.machine import device_errors
 
 
@@ -40,12 +38,12 @@ def require_startable(config: Config, ranks: Ranks) -> None:
     raise_all(errors)
 
 
-def require_readable(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> None:
-    """Raise UserError for what was typed beside a checkpoint, before torch reads that."""
-    errors = check.typed_rule_errors(cfg, overrides)
-    keys = {text.lstrip("+").partition("=")[0] for text in overrides}
-    if "device" in keys and not errors and cfg.task == "evaluate":
-        errors += device_errors(cfg.device, ranks.size, ranks.local_size)
-    raise_all(errors)
-    if cfg.export_to:
-        require_writable(str(absolute(cfg.export_to)), "export_to")
+def require_readable(cfg: DictConfig, overrides: list[str]) -> None:
+    """Raise UserError for values in `overrides`, typed beside a checkpoint, that break a rule."""
+    raise_all(check.typed_rule_errors(cfg, overrides))
+
+
+def require_device(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> None:
+    """Raise UserError if this machine lacks the device that was typed beside a checkpoint."""
+    if "device" in {text.lstrip("+").partition("=")[0] for text in overrides}:
+        raise_all(device_errors(cfg.device, ranks.size, ranks.local_size))

@@ -16,7 +16,9 @@ from crate.run.folder import RunFolder
 from crate.run.ownership import owner_of
 from crate.sweep import hold_signals
 from crate.sweep.launchers.slurm import marks
-from crate.tasks.train import Run
+from crate.tasks.identity import Run
+from crate.tasks.train import Training
+from crate.train.signals import Signals
 from tests.launching import launch, run_folder, status
 
 NET = '''
@@ -114,14 +116,15 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_opened_again(
     composed, tmp_path, caplog
 ):
     cfg = composed("model=crate_nano", f"outputs={tmp_path}")
-    run = Run(typed(cfg, complete(cfg)), "0123456789ab", "label", [], Ranks())
+    run = Run(typed(cfg, complete(cfg)), "0123456789ab", "label", [])
+    training = Training(run, Ranks(), Signals())
     folder = RunFolder.create(str(tmp_path), "label", "0123456789ab")
     reached = {"last": 60.0, "best": 62.5, "best_step": 46, "test": {}}
     folder.update_status(state="finished", best_chosen_on="the evaluation split", **reached)
-    assert run._take() == (folder.path, 62.5)
+    assert training._take() == (folder.path, 62.5)
     assert owner_of(folder.path) is None and folder.status.state == "finished"
     folder.update_status(state="running")
-    assert run._take() == (folder.path, None) and owner_of(folder.path) is not None
+    assert training._take() == (folder.path, None) and owner_of(folder.path) is not None
 
 
 def test_a_preemption_while_python_starts_is_kept_for_the_job():
