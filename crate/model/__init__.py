@@ -9,7 +9,17 @@ from crate.model import registration  # noqa: F401  (registers with timm)
 from crate.model.crate import CRATE
 from crate.model.ista import ISTA
 from crate.model.mssa import MSSA
+from crate.model.operators import COMPRESSIONS, SPARSIFIERS
 from crate.model.trace import LayerTrace, Trace
 from crate.model.weights import load_weights
 
-__all__ = ["CRATE", "ISTA", "MSSA", "LayerTrace", "Trace", "load_weights"]
+__all__ = [
+    "COMPRESSIONS",
+    "CRATE",
+    "ISTA",
+    "MSSA",
+    "SPARSIFIERS",
+    "LayerTrace",
+    "Trace",
+    "load_weights",
+]

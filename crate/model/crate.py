@@ -14,37 +14,12 @@ from timm.models import checkpoint
 from timm.models._features import feature_take_indices
 from torch import Tensor, fx, nn
 
-from crate.model.ista import ISTA
-from crate.model.mssa import MSSA
+from crate.model.layer import Layer
+from crate.model.operators import NewCompression, NewSparsifier
 from crate.model.patch_embedding import PatchEmbedding, Size
-from crate.model.trace import LayerTrace, Trace
+from crate.model.trace import Trace
 
 POOLS = ("token", "avg")
-
-
-class Layer(nn.Module):
-    """One alternating step on the sparse rate reduction objective ([P] eq. 11-12, then eq. 17).
-
-    Z^{l+1/2} = Z^l + MSSA(LN(Z^l)), then Z^{l+1} = ISTA(LN(Z^{l+1/2})). There is no skip around
-    ISTA: the step starts from its input, so it carries the stream by itself.
-    """
-
-    def __init__(
-        self, dim: int, num_heads: int, head_dim: int, step_size: float, sparsity: float
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.mssa = MSSA(dim, num_heads, head_dim)
-        self.norm2 = nn.LayerNorm(dim)
-        self.ista = ISTA(dim, step_size, sparsity)
-
-    def forward(self, tokens: Tensor, record: LayerTrace | None = None) -> Tensor:
-        """Z^{l+1}: (B, N, d) -> (B, N, d); fills `record` if there is one."""
-        half = tokens + self.mssa(self.norm1(tokens), record)
-        tokens_out = self.ista(self.norm2(half))
-        if record is not None:
-            record.tokens_in, record.half, record.tokens_out = tokens, half, tokens_out
-        return tokens_out
 
 
 class CRATE(nn.Module):
@@ -53,6 +28,7 @@ class CRATE(nn.Module):
     `img_size`, `patch_size`: pixels, one number or (height, width). `head_dim`: embed_dim /
     num_heads if None. `global_pool`: "token" (CLS) or "avg" (mean of all tokens, CLS included).
     `step_size` is eta, `sparsity` is lambda. `num_classes=0` leaves the classifier out.
+    `compression` and `sparsifier` name the operators of each layer, see `crate.model.operators`.
     Raises ValueError for arguments that make no model.
     """
 
@@ -71,6 +47,8 @@ class CRATE(nn.Module):
         global_pool: str = "token",
         step_size: float = 0.1,
         sparsity: float = 0.1,
+        compression: str | NewCompression = "mssa",
+        sparsifier: str | NewSparsifier = "ista",
     ) -> None:
         super().__init__()
         _check_counts(in_chans=in_chans, embed_dim=embed_dim, depth=depth, num_heads=num_heads)
@@ -84,7 +62,8 @@ class CRATE(nn.Module):
         self.cls_token = nn.Parameter(torch.randn(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(torch.randn(1, num_tokens, embed_dim))
         self.layers = nn.ModuleList(
-            Layer(embed_dim, num_heads, head_dim, step_size, sparsity) for _ in range(depth)
+            Layer(embed_dim, num_heads, head_dim, step_size, sparsity, compression, sparsifier)
+            for _ in range(depth)
         )
         reduction = max(self.patch_embed.patch_size)
         self.feature_info = [

@@ -6,12 +6,12 @@ Tokens are rows here and columns in the papers: their D Z is `tokens @ D.T` here
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
+from torch.autograd.function import BackwardCFunction, FunctionCtx
+
+from crate.model.proximal_step import ProximalStep
 
 
 class _CompiledReLU(torch.autograd.Function):
@@ -28,34 +28,26 @@ class _CompiledReLU(torch.autograd.Function):
         return code
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+    def backward(ctx: BackwardCFunction, gradient: Tensor) -> Tensor:
         (code,) = ctx.saved_tensors
         return gradient * code.sign()
 
 
-class ISTA(nn.Module):
+class ISTA(ProximalStep):
     """Move tokens towards a sparse, non-negative code in a learned dictionary D ([P] eq. 17).
 
     relu(x + eta D^T (x - D x) - eta lambda), with eta the `step_size` and lambda the `sparsity`.
     One proximal gradient step, started at x itself, on
     lambda |z|_1 + 1/2 |x - D z|^2 with z >= 0.
-
-    `step_size` and `sparsity` are no weights: the configuration rules them, and a checkpoint says
-    nothing about them. They enter the formula as tensors, so that code compiled for one value is
-    the code for every other.
     """
 
     def __init__(self, dim: int, step_size: float = 0.1, sparsity: float = 0.1) -> None:
-        super().__init__()
-        self._values = float(step_size), float(sparsity)
-        self.register_buffer("_eta", torch.empty(()), persistent=False)
-        self.register_buffer("_threshold", torch.empty(()), persistent=False)  # eta lambda
-        self._fill()
+        super().__init__(step_size, sparsity)
         self.dictionary = nn.Parameter(torch.empty(dim, dim))
         nn.init.kaiming_uniform_(self.dictionary)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """The sparse code of each token: (B, N, d) -> (B, N, d)."""
+        """Return the sparse code of each token: (B, N, d) -> (B, N, d)."""
         # D^T x - D^T D x, as [P] writes it, costs three products; factored it costs two.
         residual = tokens - F.linear(tokens, self.dictionary)  # x - D x
         descent = residual @ self.dictionary  # D^T (x - D x)
@@ -64,36 +56,3 @@ class ISTA(nn.Module):
         if not torch.jit.is_scripting() and torch.compiler.is_compiling():
             return _CompiledReLU.apply(code)
         return code.relu_()
-
-    @property
-    def step_size(self) -> float:
-        """Eta."""
-        return self._values[0]
-
-    @step_size.setter
-    def step_size(self, value: float) -> None:
-        self._values = float(value), self.sparsity
-        self._fill()
-
-    @property
-    def sparsity(self) -> float:
-        """Lambda."""
-        return self._values[1]
-
-    @sparsity.setter
-    def sparsity(self, value: float) -> None:
-        self._values = self.step_size, float(value)
-        self._fill()
-
-    def _fill(self) -> None:
-        self._eta.fill_(self.step_size)
-        self._threshold.fill_(self.step_size * self.sparsity)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ISTA:
-        """As in torch, which moves and casts by it; the values stay as exact as the new dtype."""
-        super()._apply(fn, recurse)
-        self._fill()
-        return self
-
-    def extra_repr(self) -> str:
-        return f"step_size={self.step_size}, sparsity={self.sparsity}"
