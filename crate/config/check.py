@@ -13,6 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from crate.config.cross import cross_field_errors
 from crate.config.evaluators import typed_evaluators
 from crate.config.own import is_own, own_arguments
+from crate.config.reference.entries import allowed_in_words
 from crate.config.reference.keys import declared
 from crate.config.schema import ON_OFF, Config
 from crate.config.target import own_target_errors
@@ -164,9 +165,12 @@ def _broken_rule(name: str, value: Any, rules: Any) -> list[UserError]:
     """Return the one rule of a field that its value breaks, if any."""
     choices, length = rules.get("choices"), rules.get("length")
     if choices and not {value, re.sub(r":\d+$", ":N", str(value))} & set(choices):
+        if rules.get("own_class") and "." in str(value):
+            return []
         slip = (rules.get("slips") or {}).get(str(value).lower())
         ranked = nearest(slip or str(value), choices)
-        return [UserError(f"{name}={value} is unknown", ", ".join(ranked), f"{name}={ranked[0]}")]
+        allowed = allowed_in_words(rules | {"choices": tuple(ranked)})
+        return [UserError(f"{name}={value} is unknown", allowed, f"{name}={ranked[0]}")]
     if rules.get("path") and value == "":
         return [UserError(f"{name}= names no path", "a file or a folder", f"{name}=PATH")]
     if rules.get("size"):

@@ -9,6 +9,7 @@ from dataclasses import fields
 from inspect import Parameter
 from typing import Any
 
+from crate.config.dotted_names import own_classes
 from crate.config.parameters import VARIADIC, full_signature
 from crate.config.schema import (
     Augment,
@@ -53,7 +54,12 @@ def call(node: Target, *args: Any, **extra: Any) -> Any:
 
 def arguments(node: Target) -> dict[str, Any]:
     """Return what a node passes to its target by name: fields of its schema, then its kwargs."""
-    values = {name: getattr(node, name) for name in _argument_names(node)}
+    values = {
+        entry.name: getattr(node, entry.name)
+        for entry in fields(node)
+        if entry.name in _argument_names(node)
+        and not (entry.metadata.get("own_class") and getattr(node, entry.name) == entry.default)
+    }
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     } | node.kwargs
@@ -67,16 +73,19 @@ def _argument_names(node: Target) -> list[str]:
     ]
 
 
-def locate(name: str) -> Callable[..., Any]:
-    """Returns the class or function of a dotted name; raises UserError when there is none."""
+def locate(name: str, key: str = "_target_") -> Callable[..., Any]:
+    """Return the class or function of a dotted name, the value of `key`.
+
+    Raise UserError when there is none.
+    """
     module_name, _, attribute = name.rpartition(".")
-    example = "_target_: package.module.Name"
+    example = f"{key}: package.module.Name" if key == "_target_" else f"{key}=package.module.Name"
     if not module_name:
-        raise UserError(f"_target_={name} names no module", "a dotted name", example)
+        raise UserError(f"{key}={name} names no module", "a dotted name", example)
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        given, top = f"_target_={name} cannot be imported: {error}", module_name.partition(".")[0]
+        given, top = f"{key}={name} cannot be imported: {error}", module_name.partition(".")[0]
         is_absent = isinstance(error, ModuleNotFoundError) and error.name == top
         fix = f"--config-dir=FOLDER, the folder that holds {top}" if is_absent else example
         where = "a module in the checkout, in --config-dir or installed"
@@ -93,6 +102,7 @@ def own_target_errors(config: Config) -> list[UserError]:
     """Check each of the user's own targets against its signature; built-in ones are not loaded."""
     errors = []
     for key, node in targets(config).items():
+        errors += _own_class_errors(key, node)
         if node.is_own:
             wrong = _clashes(key, node) or _signature_errors(key, node)
             if isinstance(node, Model) and not wrong:
@@ -100,6 +110,25 @@ def own_target_errors(config: Config) -> list[UserError]:
             errors += wrong
         elif node.kwargs:
             errors.append(not_own(key))
+    return errors
+
+
+def _own_class_errors(at: str, node: Target) -> list[UserError]:
+    """Return an error for each class in a field that is not there, or takes other arguments."""
+    errors = []
+    for field_name, name in own_classes(node).items():
+        key = f"{at}.{field_name}"
+        expected = type(node).__dataclass_fields__[field_name].metadata["own_class"]
+        try:
+            full_signature(locate(name, key)).bind(*expected)
+        except UserError as error:
+            errors.append(error)
+        except TypeError as error:
+            given = f"{key}: {name} cannot be called as {name.rpartition('.')[2]}"
+            given += f"({', '.join(expected)}): {error}"
+            errors.append(UserError(given, f"a class that takes {', '.join(expected)}"))
+        except ValueError:  # a built-in callable without a signature to check
+            continue
     return errors
 
 

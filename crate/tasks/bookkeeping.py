@@ -6,7 +6,8 @@ import logging
 import os
 from typing import Any
 
-from crate.config.schema import Config, Objective, dump, targets
+from crate.config.dotted_names import dotted_names
+from crate.config.schema import Config, Objective, dump
 from crate.config.schema.objective import DEFAULT, number
 from crate.config.signature import shape
 from crate.data import facts
@@ -64,7 +65,7 @@ def begin(
 
 def _code(config: Config) -> dict[str, Any]:
     """Return the files of code that this process has imported for the run, and their hash."""
-    files = code_record.record(node._target_ for node in targets(config).values())
+    files = code_record.record(dotted_names(config))
     return {"code": files, "fingerprint": code_record.fingerprint(files)}
 
 

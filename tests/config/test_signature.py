@@ -34,7 +34,7 @@ IDENTITY = set(
     train.epochs train.batch_size train.clip_norm train.ema train.label_smoothing train.decay_all
     model._target_ model.kwargs model.img_size model.in_chans model.num_classes model.patch_size
     model.embed_dim model.depth model.num_heads model.global_pool model.head_dim model.step_size
-    model.sparsity
+    model.sparsity model.compression model.sparsifier
     optimizer._target_ optimizer.kwargs optimizer.lr optimizer.weight_decay optimizer.betas
     optimizer.eps optimizer.momentum optimizer.nesterov
     data._target_ data.kwargs data.img_size data.in_chans data.num_classes data.mean data.std

@@ -128,8 +128,11 @@ def kind_in_words(hint: Any, rules: Any) -> str:
 
 def allowed_in_words(rules: Any) -> str:
     """Return what the rules of a field allow; empty if that is every value of its type."""
-    if rules.get("choices") or rules.get("words"):
-        return ", ".join(rules.get("choices") or (*rules["words"], "a path"))
+    if rules.get("choices"):
+        own = ["the dotted name of your class"] if rules.get("own_class") else []
+        return ", ".join([*rules["choices"], *own])
+    if rules.get("words"):
+        return ", ".join([*rules["words"], "a path"])
     bounds = ("at_least", "above", "at_most", "below")
     given = [
         (name.replace("_", " "), rules[name]) for name in bounds if rules.get(name) is not None

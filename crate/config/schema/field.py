@@ -28,6 +28,7 @@ def option(
     size: bool = False,
     path: bool = False,
     words: tuple[str, ...] = (),
+    own_class: tuple[str, ...] = (),
 ) -> Any:
     """Returns a dataclass field with its documentation and its rules in the metadata.
 
@@ -35,6 +36,10 @@ def option(
     `slips` maps words of other programs to the choice that they mean; a choice that ends in ":N"
     stands for any number N; `size=True` admits a positive int or a pair (height, width); `length`
     is that of a list; `path=True` is found from the checkout when relative, or is one of `words`.
+
+    `own_class` lists the arguments with which a class of the user is called, whose dotted name the
+    field admits beside its choices. Such a field is passed to the target only where it differs from
+    its default, so that a target without this parameter works as before.
     """
     metadata = dict(locals())
     default = metadata.pop("default")

@@ -42,6 +42,20 @@ class CRATE(Transformer):
     )
     step_size: float = option(0.1, "eta, step size of ISTA", above=0)
     sparsity: float = option(0.1, "lambda, weight of the l1 term in ISTA", at_least=0)
+    compression: str = option(
+        "mssa",
+        "first operator of a layer",
+        neutral="mssa",
+        choices=("mssa",),
+        own_class=("dim", "num_heads", "head_dim"),
+    )
+    sparsifier: str = option(
+        "ista",
+        "second operator of a layer",
+        neutral="ista",
+        choices=("ista",),
+        own_class=("dim", "step_size", "sparsity"),
+    )
 
 
 @dataclass

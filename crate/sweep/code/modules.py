@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from crate.config.commandline.config_dir import config_dirs
-from crate.config.schema import Config, Target
+from crate.config.dotted_names import dotted_names
+from crate.config.schema import Config
 from crate.errors import shorten
 from crate.paths import CHECKOUT
 from crate.run import code_record
@@ -38,13 +39,8 @@ class Modules:
             str(folder.relative_to(CHECKOUT) if folder.is_relative_to(CHECKOUT) else folder)
             for folder in folders
         ]
-        targets = {
-            node._target_
-            for config in configs
-            for entry in fields(config)
-            if isinstance(node := getattr(config, entry.name), Target) and node.is_own
-        }
-        files = code_record.record(targets)
+        names = set().union(*(dotted_names(config, own=True) for config in configs))
+        files = code_record.record(names)
         outside = {name: files[name] for name in files if Path(name).is_absolute()}
         if outside:
             logger.warning(
