@@ -7,16 +7,18 @@ same; where both are given, each launcher takes its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import MISSING
 
 from crate.config.schema import option
 
+EVERYWHERE = {"threads", "cpus_per_task"}  # options that every launcher reads
+
 
 @dataclass
-class Launcher:
+class LauncherOptions:
     """Options with a meaning for every launcher."""
 
     _target_: str = option(MISSING, "the plugin's class")
@@ -84,14 +86,14 @@ class SlurmOptions:
 
 
 @dataclass
-class Local(SlurmOptions, PoolOptions, Launcher):
+class Local(SlurmOptions, PoolOptions, LauncherOptions):
     """A pool of slots on this machine; each runs one point after another."""
 
     _target_: str = option("hydra_plugins.crate_launchers.LocalLauncher", "the plugin's class")
 
 
 @dataclass
-class Slurm(SlurmOptions, PoolOptions, Launcher):
+class Slurm(SlurmOptions, PoolOptions, LauncherOptions):
     """Slurm through submitit."""
 
     _target_: str = option("hydra_plugins.crate_launchers.SlurmLauncher", "the plugin's class")
@@ -104,23 +106,3 @@ class Sweeper:
     _target_: str = option("hydra_plugins.crate_sweeper.CrateSweeper", "the plugin's class")
     params: dict[str, Any] | None = option({}, "key -> its values, as they would be typed")
     max_points: int = option(10_000, "points that a sweep may have", at_least=1)
-
-
-KINDS = (Local, Slurm)
-EVERYWHERE = ("threads", "cpus_per_task")
-
-
-def ignored(options: Launcher, typed: list[str]) -> list[str]:
-    """Return the names of the options that are given, but have no meaning for this launcher.
-
-    `typed` are the overrides of the command line, which count even where they repeat a default.
-    """
-    others = fields(SlurmOptions if isinstance(options, Local) else PoolOptions)
-    foreign = [entry.name for entry in others if entry.name not in EVERYWHERE]
-    names = {text.lstrip("+").partition("=")[0].rpartition("hydra.launcher.")[2] for text in typed}
-    defaults = type(options)()
-    return [
-        name
-        for name in foreign
-        if name in names or getattr(options, name) != getattr(defaults, name)
-    ]

@@ -1,4 +1,4 @@
-"""The state of a run, told from its folder, its process and Slurm's queue. Imports no torch.
+"""The state of a run, from its folder, its process and its launcher. Imports no torch.
 
 | state | what it means |
 |---|---|
@@ -9,7 +9,7 @@
 | finished | done |
 | failed | ended by an error, which `reason` names |
 | stopped | saved and ended at a signal; launching again goes on |
-| cancelled, timeout, out_of_memory | ended by Slurm |
+| cancelled, timeout, out_of_memory | ended by its launcher |
 | dead | its process is gone without a word: killed, or its machine failed |
 | lost | it was to be run, but neither job nor launcher knows of it any more |
 | damaged | its status.json cannot be read; running it again goes on from its checkpoint |
@@ -17,18 +17,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crate.errors import shorten
-from crate.run import records
-from crate.run.claim import Claim
+from crate.run.claim import Claim, JobId
 from crate.run.folder import RunFolder
-from crate.run.liveness import Owner, age_s, is_alive
+from crate.run.liveness import age_s, is_alive
 from crate.run.ownership import owner_of
 from crate.run.records import Unreadable
 from crate.run.status import Status
-from crate.sweep.launchers.slurm_queue import SlurmQueue
+from crate.sweep.launchers import LAUNCHERS
+from crate.sweep.launchers.exit_mark import exit_mark
+from crate.sweep.launchers.launcher import JobState, Phase
 from crate.tasks.changes import code_changes
 
 ACTIVE = ("queued", "running", "stalled")
@@ -36,21 +39,11 @@ UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dea
 UNFINISHED += ("lost", "damaged")
 STALLED_S = 600.0
 OTHER_CODE = "trained by other code than the checkout's"
-_ENDED = {
-    "CANCELLED": ("cancelled", "cancelled in Slurm"),
-    "TIMEOUT": ("timeout", "killed at the time limit"),
-    "DEADLINE": ("timeout", "killed at its deadline"),
-    "OUT_OF_MEMORY": ("out_of_memory", "killed for its memory"),
-    "NODE_FAIL": ("dead", "its machine failed"),
-    "BOOT_FAIL": ("dead", "its machine did not start"),
-    "PREEMPTED": ("dead", "preempted, and not requeued"),
-    "FAILED": ("dead", "its process ended without a word: killed, or left by an exit of its own"),
-}
 
 
 @dataclass(frozen=True)
 class RunState:
-    """A run's state, why, its status.json, and its folder (None: there is none yet)."""
+    """A run's state, the reason, its status.json, and its folder (None if there is none yet)."""
 
     state: str
     reason: str | None
@@ -59,18 +52,19 @@ class RunState:
 
     @property
     def beat_age_s(self) -> float | None:
-        """The seconds since the run's status was written last."""
+        """The seconds since the run's status was last written."""
         return age_s(self.path / "status.json") if self.path else None
 
     @property
     def is_active(self) -> bool:
+        """Whether the run works, or waits to."""
         return self.state in ACTIVE
 
 
 def look(paths: dict[str, Path | None], *, with_code: bool = False) -> dict[str, RunState]:
-    """Return the state of each run folder, by signature; Slurm is asked once for all of them.
+    """Return the state of each run folder, by signature; ask each launcher once for all of them.
 
-    With `with_code`, the reason of a finished run tells which files of its code changed since.
+    With `with_code`, the reason of a finished run names the files of its code that changed since.
     """
     damage: dict[str, str] = {}
     statuses: dict[str, Status] = {}
@@ -79,42 +73,62 @@ def look(paths: dict[str, Path | None], *, with_code: bool = False) -> dict[str,
             statuses[key] = RunFolder(path).read_status() if path else Status()
         except Unreadable as error:
             statuses[key], damage[key] = Status(), error.given.replace(f"{path}/", "")
-    unfinished = [status for status in statuses.values() if status.state != "finished"]
-    queue = SlurmQueue(status.job for status in unfinished if status.job)
-    states = {
-        key: _state(paths[key], status, queue, damage.get(key)) for key, status in statuses.items()
-    }
-    for key, state in states.items():
-        if with_code and state.state == "finished":
-            changed = code_changes(RunFolder(state.path).meta).get("other_code")
+    jobs = _jobs(status.claim for status in statuses.values() if status.state != "finished")
+    states = {}
+    for key, status in statuses.items():
+        path, job = paths[key], jobs.get(status.claim.job_id) if status.claim else None
+        if path is None:
+            states[key] = RunState("new", None, status, None)
+        else:
+            states[key] = RunState(*_state(path, status, job, damage.get(key)), status, path)
+        if with_code and path is not None and states[key].state == "finished":
+            changed = code_changes(RunFolder(path).meta).get("other_code")
             if changed:
-                states[key] = replace(state, reason=f"{OTHER_CODE}: {shorten(changed, 3)}")
+                reason = f"{OTHER_CODE}: {shorten(changed, 3)}"
+                states[key] = replace(states[key], reason=reason)
+    return states
+
+
+def _jobs(claims: Iterable[Claim | None]) -> dict[JobId | None, JobState]:
+    """Return what the launchers know of the jobs of `claims`; a foreign launcher is silent."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for claim in claims:
+        if claim is not None and claim.job_id is not None:
+            names[claim.job_id.launcher].append(claim.job_id.name)
+    states: dict[JobId | None, JobState] = {}
+    for launcher, jobs in names.items():
+        if launcher in LAUNCHERS:
+            found = LAUNCHERS[launcher].states(jobs)
+        else:
+            found = dict.fromkeys(jobs, JobState(Phase.SILENT))
+        states |= {JobId(launcher, name): state for name, state in found.items()}
     return states
 
 
 def _state(
-    path: Path | None, status: Status, queue: SlurmQueue, damage: str | None = None
-) -> RunState:
-    said, job = status.state, status.job
-    if path is None or (said is None and damage is None):
-        return RunState("new", None, status, path)
-    if said == "finished":
-        return RunState("finished", None, status, path)
+    path: Path, status: Status, job: JobState | None, damage: str | None
+) -> tuple[str, str | None]:
+    """Return the state of the run in `path`, and the reason."""
+    word = status.state
+    if word is None and damage is None:
+        return "new", None
+    if word == "finished":
+        return "finished", None
     if owner_of(path) is not None:
-        return RunState(*_alive(status, path), status, path)
-    if said is None:
-        return RunState("damaged", damage, status, path)
-    if said == "queued" and RunFolder(path).cancelled.exists():
-        return RunState(*_ended(said, status, path, None), status, path)
-    if job and (state := _in_queue(said, job, queue)) is not None:
-        return RunState(*state, status, path)
-    if said == "queued" and not job and _is_claimed(status.claim, path):
-        return RunState("queued", None, status, path)
-    return RunState(*_ended(said, status, path, queue.state(job) if job else None), status, path)
+        return _alive(status, path)
+    if word is None:
+        return "damaged", damage
+    if word == "queued" and RunFolder(path).cancelled.exists():
+        return _ended(word, status, path, None)
+    if job is None and _is_being_launched(status.claim, path):
+        job = JobState(Phase.RESERVED)
+    if job is not None and (state := _before_its_end(word, status, job)) is not None:
+        return state
+    return _ended(word, status, path, job)
 
 
 def _alive(status: Status, path: Path) -> tuple[str, str | None]:
-    """Tell running from stalled, of a run whose process lives."""
+    """Tell running from stalled for a run whose process lives."""
     silent_s = age_s(path / "status.json") or 0.0
     if status.step_at and status.heartbeat:  # both by the clock of its machine
         silent_s += status.heartbeat - status.step_at
@@ -123,61 +137,57 @@ def _alive(status: Status, path: Path) -> tuple[str, str | None]:
     return "running", None
 
 
-def _in_queue(said: str, job: str, queue: SlurmQueue) -> tuple[str, str | None] | None:
-    """Tells what a job without a live process waits for; None where it waits for nothing."""
-    if not queue.answers:
-        silent = {"queued": "queued", "running": "stalled"}.get(said)
-        return (silent, "Slurm does not answer") if silent else None
-    if not queue.is_live(job):
-        return None
-    if queue.state(job) not in ("RUNNING", "COMPLETING"):
+def _is_being_launched(claim: Claim | None, path: Path) -> bool:
+    """Tell whether a process that launches the run just now lives."""
+    return bool(claim and claim.process and is_alive(claim.process, path / "status.json"))
+
+
+def _before_its_end(word: str, status: Status, job: JobState) -> tuple[str, str | None] | None:
+    """Return what a run without a live process waits for; None if it waits for nothing.
+
+    `word` is the state that the run wrote last.
+    """
+    if job.phase is Phase.WAITING:
         return "queued", None
-    if said == "running":
-        return "stalled", "its job runs, but its process does not beat"
-    return None if said == "failed" else ("queued", None)
+    if job.phase is Phase.RESERVED:
+        return ("queued", None) if word == "queued" else None
+    if job.phase is Phase.WORKING:
+        if word == "running":
+            return "stalled", "its job runs, but its process does not beat"
+        return None if word == "failed" else ("queued", None)
+    if job.phase is Phase.SILENT and word in ("queued", "running"):
+        reason = f"{_launcher_title(status)} does not answer"
+        return "queued" if word == "queued" else "stalled", reason
+    return None
 
 
-def _is_claimed(claim: Claim | None, path: Path) -> bool:
-    """Tell whether the process that is to run a point still lives."""
-    claim = claim or Claim()
-    file = Path(claim.pool) if claim.pool else path / "status.json"
-    try:
-        owner = records.read(Owner, file) if claim.pool else claim.process
-    except Unreadable:
-        return False
-    return owner is not None and is_alive(owner, file)
+def _launcher_title(status: Status) -> str:
+    job = status.claim.job_id if status.claim else None
+    return job.launcher.capitalize() if job else "its launcher"
 
 
-def _ended(said: str, status: Status, path: Path, slurm: str | None) -> tuple[str, str]:
-    """Tells in what way a run ended that is neither finished nor alive."""
+def _ended(word: str, status: Status, path: Path, job: JobState | None) -> tuple[str, str]:
+    """Return how a run ended that is neither finished nor alive."""
     if RunFolder(path).cancelled.exists():
         return "cancelled", "cancelled by `python -m crate.sweep cancel`"
-    if said in ("failed", "stopped"):
-        return said, status.reason or ""
-    if slurm in _ENDED and slurm != "FAILED":
-        return _ENDED[slurm]
-    if said == "queued":
-        return _ended_before_it_began(status, path, slurm)
+    if word in ("failed", "stopped"):
+        return word, status.reason or ""
+    if job is not None and job.end is not None:
+        return job.end
+    if word == "queued":
+        return _ended_before_it_began(status, path, job)
     if status.sigterm_at:
         return "dead", "told to end (SIGTERM: cancelled, preempted or shut down), and ended"
-    return _ENDED["FAILED"]
+    return "dead", "its process ended without a word: killed, or left by an exit of its own"
 
 
-def _ended_before_it_began(status: Status, path: Path, slurm: str | None) -> tuple[str, str]:
-    """Tell how a job ended whose run never began: from Slurm's word, or from the job's own mark."""
-    job = status.job
-    exit_code = exit_mark(path.parent.parent, job) if job else None
-    if slurm is None and exit_code is None:
+def _ended_before_it_began(status: Status, path: Path, job: JobState | None) -> tuple[str, str]:
+    """Return how a job ended whose run never began: by its launcher's word or its own mark."""
+    job_id = status.claim.job_id if status.claim else None
+    exit_code = exit_mark(path.parent.parent, job_id.name) if job_id else None
+    word = job.word if job is not None else None
+    if word is None and exit_code is None:
         return "lost", "neither a job nor a launcher knows of it any more"
-    ended = "ended" if slurm is None else f"ended as {slurm}"
+    ended = "ended" if word is None else f"ended as {word}"
     code = f" with exit code {exit_code}" if exit_code else ""
     return "failed", f"its job {ended}{code} before the run began; see its logs"
-
-
-def exit_mark(outputs: Path, job: str) -> str | None:
-    """Return the exit code that a job's script noted; "" if it was killed, None if it never ran.
-
-    See `crate.sweep.launchers.slurm.marks`.
-    """
-    file = next(outputs.glob(f"sweeps/*/jobs/{job}.exit"), None)
-    return None if file is None else file.read_text().strip()

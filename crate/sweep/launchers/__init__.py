@@ -1,1 +1,24 @@
-"""The launchers: what runs frozen points."""
+"""Where the points of a sweep run: one module a launcher, each a subclass of `Launcher`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crate.errors import UserError
+from crate.sweep.launchers.launcher import Launcher
+from crate.sweep.launchers.local import LocalLauncher
+from crate.sweep.launchers.slurm import SlurmLauncher
+
+# By the name that a manifest records. Each launcher has its own type of options.
+LAUNCHERS: dict[str, type[Launcher[Any]]] = {"local": LocalLauncher, "slurm": SlurmLauncher}
+
+
+def launcher_named(name: str) -> type[Launcher[Any]]:
+    """Return a launcher by its name; raise UserError if there is none, as in an older checkout."""
+    if name not in LAUNCHERS:
+        raise UserError(
+            f"there is no launcher {name} in this checkout",
+            ", ".join(LAUNCHERS),
+            "the same command in the checkout that launched the sweep",
+        )
+    return LAUNCHERS[name]

@@ -4,207 +4,88 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import signal
-import socket
 import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from crate.run import records
-from crate.run.folder import RunFolder, runs_by_signature
-from crate.run.liveness import BEAT_S, this_process
+from crate.errors import raise_all
+from crate.run.machine import device_errors
 from crate.run.ownership import owner_of
-from crate.run.records import Unreadable
-from crate.sweep.launchers.slot import Slot, environments
-from crate.sweep.options import Local
-from crate.sweep.stored.folder import SweepFolder
-from crate.sweep.terminal.watch import Watch
+from crate.sweep.launchers.heartbeat import Heartbeat, beat, is_beating
+from crate.sweep.launchers.launcher import JobState, Launcher, Phase, Request, Watcher
+from crate.sweep.launchers.pool import Pool, give_back
+from crate.sweep.launchers.shares import environments
+from crate.sweep.launchers.slot import Slot
+from crate.sweep.options import Local, PoolOptions
+
+if TYPE_CHECKING:
+    from crate.config.schema import Config
 
 logger = logging.getLogger("crate")
-POLL_S = 0.5
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Heartbeat:
-    """The file that claims runs for a pool: it names a process, and how recently that one beat.
+class LocalLauncher(Launcher[Local]):
+    """Runs points on this machine, as many at a time as fit.
 
-    As a context manager, renew it from a thread, and remove it on leaving.
+    The name of a run's job is the path of its pool's heartbeat file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self._stop = path, threading.Event()
+    name = "local"
+    options_type = Local
+    own_options = (PoolOptions,)
+    runs_here = True
+
+    def check(self, configs: Iterable[Config]) -> None:
+        devices = dict.fromkeys(config.device for config in configs)
+        raise_all([error for device in devices for error in device_errors(device)])
+
+    def submit(self, request: Request) -> Iterator[dict[str, str]]:
+        beat(request.pool)
+        yield dict.fromkeys(request.todo, str(request.pool))
+
+    def run(self, request: Request, watcher: Watcher) -> None:
+        """Run the points in slots, and wait for the runs of others.
+
+        Exit with the signal's code if one stops the pool, each run having saved.
+        """
+        outputs, todo = request.sweep.outputs, request.todo
+        shares = environments(self.options, len(todo), on_cpu=request.on_cpu) if todo else []
+        if shares:
+            logger.info("%d at a time, %s threads each", len(shares), shares[0]["OMP_NUM_THREADS"])
+        claim = {"CRATE_POOL": str(request.pool)}
+        with watcher:
+            slots = [Slot(request.sweep, share | claim) for share in shares]
+            pool = Pool(outputs, slots, todo, watcher.update)
+            with Heartbeat(request.pool) if todo else nullcontext():  # no claim outlasts the slots
+                pool.run()
+                if pool.stopped_by:
+                    give_back(outputs, todo, "stopped", "its launch was stopped before it began")
+            try:
+                watcher.say_stopped() if pool.stopped_by else watcher.follow()
+            except KeyboardInterrupt:
+                logger.info("what others began goes on")
+                sys.exit(130)
+        if pool.stopped_by:
+            sys.exit(128 + pool.stopped_by)
 
     @classmethod
-    def new(cls, sweep: SweepFolder) -> Heartbeat:
-        """Return the heartbeat of a new pool of `sweep`; the caller beats."""
-        name = f"pool-{socket.gethostname()}-{os.getpid()}-{time.time():.0f}.json"
-        return cls(sweep.path / name)
-
-    def beat(self) -> None:
-        """Write that this process lives, and has taken over what the file claims."""
-        records.write(self.path, this_process())
-
-    def __enter__(self) -> Heartbeat:
-        self.beat()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self._thread.join(BEAT_S)  # it must not write the file again
-        self.path.unlink(missing_ok=True)
-
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_S):
-            with suppress(OSError, Unreadable):  # the next one may succeed
-                self.beat()
-
-
-@dataclass
-class Request:
-    """What a pool is asked to do: run `todo`, and report on all of `swept`.
-
-    `swept` are the swept values of each run by signature, `todo` the code snapshots of those that
-    this pool runs.
-    """
-
-    sweep: SweepFolder
-    heartbeat: Heartbeat
-    swept: dict[str, dict[str, Any]]
-    todo: dict[str, Path]
-    options: Local
-    on_cpu: bool
-
-
-class Pool:
-    """Runs points in slots until all have ended, or a signal asks for a stop."""
-
-    def __init__(
-        self, outputs: Path, slots: list[Slot], todo: dict[str, Path], tick: Callable[[], None]
-    ) -> None:
-        self._outputs, self._slots, self._todo, self._tick = outputs, slots, todo, tick
-        self._waiting = deque(todo)
-        self._signals, self._passed_on = 0, 0
-        self.stopped_by = 0
-
-    def run(self) -> None:
-        """Return once no slot has anything to do; call `tick` twice a second."""
-        handlers = {
-            number: signal.signal(number, self._stop)
-            for number in STOPS
-            if signal.getsignal(number) != signal.SIG_IGN
+    def states(cls, jobs: Iterable[str]) -> dict[str, JobState]:
+        return {
+            job: JobState(Phase.RESERVED if is_beating(Path(job)) else Phase.UNKNOWN)
+            for job in dict.fromkeys(jobs)
         }
-        try:
-            while busy := self._fill():
-                select.select([slot.pipe for slot in busy if slot.pipe], [], [], POLL_S)
-                self._pass_on(busy)
-                for slot in busy:
-                    key = slot.signature
-                    if (code := slot.update()) is not None:
-                        self._note_end(key, code, slot)
-                if not self.stopped_by:
-                    self._tick()
-        except Exception:
-            for slot in self._slots:  # save what runs; nobody would pass a signal on any more
-                slot.interrupt()
-            _give_back(self._outputs, self._waiting, "stopped", "its launch failed before it began")
-            raise
-        finally:
-            for slot in self._slots:
-                slot.dismiss()
-            for slot in self._slots:
-                slot.end()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
-    def _fill(self) -> list[Slot]:
-        """Give each free slot a point; return the slots at work."""
-        for slot in self._slots:
-            if slot.signature is None and self._waiting and not self.stopped_by:
-                signature = self._waiting.popleft()
-                slot.begin(signature, self._todo[signature])
-        return [slot for slot in self._slots if slot.signature is not None]
+    @classmethod
+    def cancel(cls, jobs: Mapping[Path, str]) -> None:
+        """Send Ctrl-C to the runs of this machine; others find that they are cancelled in 15 s."""
+        for run in jobs:
+            owner = owner_of(run)
+            if owner is not None and owner.job is None and owner.is_here:
+                os.kill(owner.pid, signal.SIGINT)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Note a signal; `run` passes it on, since a slot may be starting its worker just now."""
-        if not self.stopped_by:
-            os.write(2, b"\nsaving all runs after this step; again leaves at once\n")
-        self.stopped_by = number
-        self._signals += 1
-
-    def _pass_on(self, busy: list[Slot]) -> None:
-        """Have each run save and end; at a second signal, leave at once."""
-        while self._passed_on < self._signals:
-            self._passed_on += 1
-            for slot in busy:
-                slot.interrupt()
-
-    def _note_end(self, key: str, code: int, slot: Slot) -> None:
-        """Write down why a run did not begin, if it did not; it may begin in a fresh worker."""
-        if not _queued(self._outputs, [key]):
-            return
-        if slot.process is None and not slot.is_fresh:  # the worker was ended between two runs
-            self._waiting.appendleft(key)
-            return
-        number = -code if code < 0 else code - 128
-        names = {each.value: each.name for each in signal.Signals}
-        by_signal = names.get(number, f"signal {number}")
-        how = by_signal if number in STOPS or code < 0 else f"exit code {code}"
-        state = "stopped" if number in STOPS else "failed"
-        reason = f"its worker ended before the run began ({how}); see its logs"
-        _give_back(self._outputs, [key], state, reason)
-
-
-def run_all(request: Request) -> None:
-    """Run what is requested, and wait for the runs of others among `swept`.
-
-    Print a line as each ends. Exit with the signal's code if one stopped the pool, each run having
-    saved.
-    """
-    outputs, todo = request.sweep.outputs, request.todo
-    shares = environments(request.options, len(todo), on_cpu=request.on_cpu) if todo else []
-    if shares:
-        logger.info("%d at a time, %s threads each", len(shares), shares[0]["OMP_NUM_THREADS"])
-    claim = {"CRATE_POOL": str(request.heartbeat.path)}
-    with Watch(request.swept, str(outputs)) as watch:
-        slots = [Slot(request.sweep, share | claim) for share in shares]
-        pool = Pool(outputs, slots, todo, watch.update)
-        with request.heartbeat if todo else nullcontext():  # no claim outlasts the slots
-            pool.run()
-            if pool.stopped_by:
-                _give_back(outputs, todo, "stopped", "its launch was stopped before it began")
-        try:
-            watch.say_stopped() if pool.stopped_by else watch.follow()
-        except KeyboardInterrupt:
-            logger.info("what others began goes on")
-            sys.exit(130)
-    if pool.stopped_by:
-        sys.exit(128 + pool.stopped_by)
-
-
-def _give_back(outputs: Path, keys: Iterable[str], state: str, reason: str) -> None:
-    """Mark those of the runs `keys` that have not begun as ended in `state`."""
-    for folder in _queued(outputs, keys):
-        folder.update_status(state=state, reason=reason)
-
-
-def _queued(outputs: Path, keys: Iterable[str]) -> list[RunFolder]:
-    """Return the folders of those of the runs `keys` that wait to begin, and that nobody runs."""
-    paths = runs_by_signature(outputs)
-    folders = [RunFolder(paths[key]) for key in keys if key in paths]
-    return [
-        folder
-        for folder in folders
-        if folder.status.state == "queued"
-        and not folder.cancelled.exists()
-        and owner_of(folder.path) is None
-    ]
+    @classmethod
+    def describe(cls, jobs: Iterable[str]) -> str:
+        return ""

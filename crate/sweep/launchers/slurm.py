@@ -1,141 +1,93 @@
-"""Hands frozen points to Slurm, as job arrays, through submitit."""
+"""The Slurm launcher: one job a point, in job arrays."""
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 import subprocess
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crate.errors import UserError
-from crate.sweep.job import Job
+from crate.sweep.launchers.launcher import JobState, Launcher, Phase, Request
+from crate.sweep.launchers.slurm_queue import LIVE, SlurmQueue
+from crate.sweep.launchers.slurm_submit import max_array_size, submit_arrays
 from crate.sweep.options import Slurm, SlurmOptions
-from crate.sweep.stored.folder import SweepFolder
 
-_SHARED = (  # submitit's names for every cluster; the others are Slurm's alone
-    "name",
-    "timeout_min",
-    "mem_gb",
-    "nodes",
-    "cpus_per_task",
-    "gpus_per_node",
-    "tasks_per_node",
-    "stderr_to_stdout",
-)
+if TYPE_CHECKING:
+    from crate.config.schema import Config
 
-
-def require_slurm() -> None:
-    """Raises UserError where there is no Slurm to submit to."""
-    if max_array_size() is None:
-        raise UserError(
-            "there is no Slurm here: scontrol does not answer",
-            "a machine of a cluster that submits jobs, or the local launcher",
-            "hydra/launcher=local",
-        )
+# What a run ended by, if Slurm ended its job so and the run did not say anything itself.
+ENDS = {
+    "CANCELLED": ("cancelled", "cancelled in Slurm"),
+    "TIMEOUT": ("timeout", "killed at the time limit"),
+    "DEADLINE": ("timeout", "killed at its deadline"),
+    "OUT_OF_MEMORY": ("out_of_memory", "killed for its memory"),
+    "NODE_FAIL": ("dead", "its machine failed"),
+    "BOOT_FAIL": ("dead", "its machine did not start"),
+    "PREEMPTED": ("dead", "preempted, and not requeued"),
+}
 
 
-def submit(
-    sweep: SweepFolder, signatures: list[str], options: Slurm, code: Path
-) -> Iterator[dict[str, str]]:
-    """Submits points, in arrays as long as the site allows; yields the job ids of each array.
+class SlurmLauncher(Launcher[Slurm]):
+    """Submits points to Slurm, as job arrays; the name of a job is `123_4`."""
 
-    The jobs run the snapshot `code`. Raises UserError with what sbatch said, where it refuses.
-    """
-    from submitit import AutoExecutor
-    from submitit.core.utils import FailedJobError
+    name = "slurm"
+    options_type = Slurm
+    own_options = (SlurmOptions,)
+    devices_key = "tasks_per_node"
 
-    given = {entry.name: getattr(options, entry.name) for entry in fields(SlurmOptions)}
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", given.pop("name") or sweep.path.name)
-    timeouts = given.pop("max_num_timeout")
-    given["cpus_per_task"] = cpus = options.cpus_per_task or options.threads
-    given["setup"] = [*marks(sweep.jobs), *given["setup"], *_setup(cpus, code)]
-    given["srun_args"] = ["--kill-on-bad-exit=1", *given["srun_args"]]
-    parameters = {
-        key if key in _SHARED else f"slurm_{key}": value
-        for key, value in (given | {"name": name}).items()
-        if value is not None
-    }
-    size = max_array_size() or 1
-    with _outside_of_jobs(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # submitit's advice on GPUs is for its own names
-        executor = AutoExecutor(
-            sweep.jobs,
-            cluster="slurm",
-            slurm_max_num_timeout=timeouts,
-            slurm_python=_python(code),
-        )
-        executor.update_parameters(**parameters)
-        for start in range(0, len(signatures), size):
-            chunk = signatures[start : start + size]
-            try:
-                jobs = executor.map_array(Job(sweep.path), chunk)
-            except (FailedJobError, subprocess.CalledProcessError) as error:
-                said = [line.strip() for line in str(error).splitlines() if "error:" in line]
-                reason = "; ".join(said) or str(error).strip().splitlines()[-1]
-                raise UserError(
-                    f"Slurm refuses the jobs: {reason}",
-                    "what the site offers; see sinfo",
-                    "hydra.launcher.{partition,account,qos,timeout_min,...}=VALUE",
-                ) from error
-            yield dict(zip(chunk, (job.job_id for job in jobs), strict=True))
+    def check(self, configs: Iterable[Config]) -> None:
+        """Raise UserError if there is no Slurm to submit to; a plan needs none."""
+        if not self.options.plan and max_array_size() is None:
+            raise UserError(
+                "there is no Slurm here: scontrol does not answer",
+                "a machine of a cluster that submits jobs, or the local launcher",
+                "hydra/launcher=local",
+            )
 
+    @property
+    def devices(self) -> int:
+        return self.options.nodes * self.options.tasks_per_node
 
-def marks(jobs: Path) -> list[str]:
-    """Return the shell lines by which a job notes that it began, and later its exit code.
+    @property
+    def time_limit_h(self) -> float:
+        return self.options.timeout_min / 60
 
-    They tell how a job ended before its run began, when Slurm has forgotten it; see `exit_mark`.
-    """
-    job = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
-    return [
-        f"mark={shlex.quote(str(jobs))}/{job}.exit",
-        ': > "$mark"',
-        """trap 'echo $? > "$mark"' EXIT""",
-        "trap 'exit 143' TERM",  # once srun has ended; bash alone would note 0
-    ]
+    def submit(self, request: Request) -> Iterator[dict[str, str]]:
+        for code in dict.fromkeys(request.todo.values()):
+            signatures = [key for key in request.todo if request.todo[key] == code]
+            yield from submit_arrays(request.sweep, signatures, self.options, code)
+
+    @classmethod
+    def states(cls, jobs: Iterable[str]) -> dict[str, JobState]:
+        names = list(jobs)
+        queue = SlurmQueue(names)
+        return {name: _state(queue, name) for name in names}
+
+    @classmethod
+    def cancel(cls, jobs: Mapping[Path, str]) -> None:
+        names = list(jobs.values())
+        done = subprocess.run(["scancel", *names], capture_output=True, text=True)
+        if done.returncode and _any_works_on(names):  # otherwise they had just ended
+            raise UserError(f"scancel failed: {done.stderr.strip()}")
+
+    @classmethod
+    def describe(cls, jobs: Iterable[str]) -> str:
+        """Return the numbers of the job arrays: `Slurm job 7, 8`."""
+        return f"Slurm job {', '.join(dict.fromkeys(job.partition('_')[0] for job in jobs))}"
 
 
-def _python(code: Path) -> str:
-    """Return the command that starts the Python of a job which runs the snapshot `code`."""
-    python, holder = shlex.quote(sys.executable), code / "crate" / "sweep" / "hold_signals.py"
-    if not holder.is_file():  # a snapshot of an earlier version, whose job would never unblock
-        return python
-    return f"{python} -IS {shlex.quote(str(holder))}"
+def _state(queue: SlurmQueue, job: str) -> JobState:
+    if not queue.answers:
+        return JobState(Phase.SILENT)
+    word = queue.state(job)
+    if word is None:
+        return JobState(Phase.UNKNOWN)
+    if word not in LIVE:
+        return JobState(Phase.ENDED, word, ENDS.get(word))
+    return JobState(Phase.WORKING if word in ("RUNNING", "COMPLETING") else Phase.WAITING, word)
 
 
-def _setup(cpus: int | None, code: Path) -> list[str]:
-    """Return the shell lines that every job needs: its threads, and the code that it runs."""
-    lines = []
-    if cpus is not None:  # srun does not take it over since Slurm 22.05
-        lines.append(f"export SRUN_CPUS_PER_TASK={cpus}")
-        lines.append(f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{cpus}}}"')
-    return [*lines, f"cd {shlex.quote(str(code))}"]
-
-
-@contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Hides the job that we are in, if any, from the jobs that we submit."""
-    if "SLURM_JOB_ID" not in os.environ:
-        yield
-        return
-    from submitit.helpers import clean_env
-
-    conf = {key: os.environ[key] for key in ("SLURM_CONF",) if key in os.environ}
-    with clean_env():
-        os.environ.update(conf)
-        yield
-
-
-def max_array_size() -> int | None:
-    """Returns the site's longest job array; None where Slurm does not answer."""
-    try:
-        done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True)
-    except FileNotFoundError:
-        return None
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
-    return int(found[1]) if found else None
+def _any_works_on(jobs: list[str]) -> bool:
+    queue = SlurmQueue(jobs)
+    return any(queue.is_live(job) and queue.state(job) != "COMPLETING" for job in jobs)
