@@ -25,8 +25,8 @@ from crate.config.reference.keys import walk
 from crate.errors import UserError
 from crate.ranks import Ranks, SaidByFirst
 from crate.run.secrets import redact
-from crate.sweep import options
 from crate.sweep.define import files as sweep_files
+from crate.sweep.launchers import LAUNCHERS
 
 
 def fail(error: Exception) -> NoReturn:
@@ -76,7 +76,9 @@ if __name__ == "__main__":
         arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
         sweep_files.register(config_dir.config_dirs(arguments))
         launcher = {
-            key.name: [key] for kind in options.KINDS for key in walk(kind, "hydra.launcher.")
+            key.name: [key]
+            for kind in LAUNCHERS.values()
+            for key in walk(kind.options_type, "hydra.launcher.")
         }
         arguments = commandline.read(arguments, launcher)
         sys.argv[1:] = arguments  # which Hydra reads, and which records and jobs repeat

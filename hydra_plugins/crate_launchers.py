@@ -1,4 +1,4 @@
-"""`hydra/launcher=local` and `hydra/launcher=slurm`; crate/sweep/launch does the work."""
+"""`hydra/launcher=NAME` for each row of LAUNCHERS; crate/sweep/launch does the work."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from typing import Any, ClassVar
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
+from hydra.plugins.launcher import Launcher as HydraLauncher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from crate.sweep import options
+from crate.sweep.launchers import LAUNCHERS
+from crate.sweep.launchers.launcher import AnyLauncher
 
 
-class _Launcher(Launcher):
-    kind: ClassVar[type[options.Launcher]]
+class _Plugin(HydraLauncher):
+    kind: ClassVar[type[AnyLauncher]]
 
     def __init__(self, **values: Any) -> None:
-        self.options = self.kind(**OmegaConf.to_container(OmegaConf.create(values), resolve=True))
+        options = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+        assert isinstance(options, dict)
+        named = {str(key): value for key, value in options.items()}
+        self.launcher = self.kind(self.kind.options_type(**named))
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -30,22 +34,18 @@ class _Launcher(Launcher):
     ) -> Sequence[JobReturn]:
         from crate.sweep.launch.launch import launch
 
-        return launch(
-            [list(point) for point in job_overrides], self.config, self.loader, self.options
-        )
+        points = [list(point) for point in job_overrides]
+        return launch(points, self.config, self.loader, self.launcher)
 
 
-class LocalLauncher(_Launcher):
-    """Runs the points on this machine, as many at a time as fit."""
-
-    kind = options.Local
-
-
-class SlurmLauncher(_Launcher):
-    """Submits the points to Slurm."""
-
-    kind = options.Slurm
+def _plugin(kind: type[AnyLauncher]) -> type[_Plugin]:
+    """Return the class that Hydra finds in this module, and that the options name as _target_."""
+    name = f"{kind.options_type.__name__}Launcher"
+    return type(name, (_Plugin,), {"kind": kind, "__module__": __name__, "__doc__": kind.__doc__})
 
 
-for kind in options.KINDS:
-    ConfigStore.instance().store(group="schema/launcher", name=kind.__name__, node=kind)
+for _kind in LAUNCHERS.values():
+    globals()[f"{_kind.options_type.__name__}Launcher"] = _plugin(_kind)
+    ConfigStore.instance().store(
+        group="schema/launcher", name=_kind.options_type.__name__, node=_kind.options_type
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -77,7 +78,8 @@ class Job:
             ignore_from_now_on()
 
     def _run(self, signature: str, *, ends_process: bool) -> float | None:
-        sys.stdout.reconfigure(line_buffering=True)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)
         ranks = Ranks.detect()
         say_on_console(ranks.is_first)
         sweep = SweepFolder(self.sweep)

@@ -35,8 +35,10 @@ from crate.sweep.launchers.launcher import JobState, Phase
 from crate.tasks.changes import code_changes
 
 ACTIVE = ("queued", "running", "stalled")
-UNFINISHED = ("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead")
-UNFINISHED += ("lost", "damaged")
+UNFINISHED = (
+    *("failed", "stopped", "cancelled", "timeout", "out_of_memory", "dead"),
+    *("lost", "damaged"),
+)
 STALLED_S = 600.0
 OTHER_CODE = "trained by other code than the checkout's"
 

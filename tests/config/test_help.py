@@ -12,9 +12,13 @@ from crate.config.reference.entries import keys
 from crate.config.reference.help import answer
 from crate.config.schema import SCHEMAS, Config
 from crate.errors import UserError
-from crate.sweep.options import KINDS, Sweeper
+from crate.sweep.launchers import LAUNCHERS
+from crate.sweep.options import Sweeper
 
-HYDRA = {"hydra.launcher": KINDS, "hydra.sweeper": (Sweeper,)}
+HYDRA = {
+    "hydra.launcher": [each.options_type for each in LAUNCHERS.values()],
+    "hydra.sweeper": (Sweeper,),
+}
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ from crate.ranks import Ranks
 from crate.run.folder import RunFolder
 from crate.run.ownership import owner_of
 from crate.sweep import hold_signals
-from crate.sweep.launchers.slurm import marks
+from crate.sweep.launchers.exit_mark import mark_lines
+from crate.sweep.launchers.slurm_submit import JOB
 from crate.tasks.identity import Run
 from crate.tasks.train import Training
 from crate.train.signals import Signals
@@ -145,7 +146,7 @@ def test_a_preemption_while_python_starts_is_kept_for_the_job():
 def test_a_jobs_script_notes_its_exit_code_under_the_jobs_name(tmp_path, script, exit_code):
     jobs = tmp_path / "with space"
     jobs.mkdir()
-    text = "\n".join([*marks(jobs), script])
+    text = "\n".join([*mark_lines(jobs, JOB), script])
     for ids, name in (
         ({"SLURM_JOB_ID": "12"}, "12"),
         ({"SLURM_JOB_ID": "13", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}, "7_1"),

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import subprocess
 import time
+from collections import defaultdict
 from pathlib import Path
 
-from crate.errors import UserError
 from crate.run.console import say_on_console
 from crate.run.folder import RunFolder
-from crate.run.ownership import owner_of
 from crate.run.records import write_json
 from crate.sweep.commands.arguments import add_runs, sweep_of
 from crate.sweep.commands.confirm import add_yes, confirms
 from crate.sweep.define.swept import as_words
-from crate.sweep.launchers.slurm_queue import SlurmQueue
+from crate.sweep.launchers import launcher_named
 from crate.sweep.select import Selection
 from crate.sweep.state import ACTIVE
 from crate.sweep.stored.folder import SweepFolder
@@ -40,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
     """End what is at work of a sweep, once that is agreed to.
 
-    Raise UserError if Slurm refuses.
+    Raise UserError if a launcher refuses.
     """
     say_on_console(True)
     selection = Selection(sweep, wanted)
@@ -64,27 +60,17 @@ def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
 
 
 def _end(selection: Selection, keys: list[str]) -> None:
-    states = selection.states
-    keys = [key for key in keys if states[key].is_active and selection.is_own(key)]
-    for key in keys:  # before anything is told: a slot or job that starts just now must not begin
-        write_json(RunFolder(states[key].path).cancelled, {"time": time.time()})
-    jobs = [job for key in keys if (job := states[key].status.job)]
-    if jobs:
-        done = subprocess.run(["scancel", *jobs], capture_output=True, text=True)
-        if done.returncode and _work_on(jobs):  # else they had just ended
-            raise UserError(f"scancel failed: {done.stderr.strip()}")
+    """Mark runs as cancelled, and have the launcher of each end its job."""
+    jobs: dict[str, dict[Path, str]] = defaultdict(dict)  # launcher -> run folder -> job
     for key in keys:
-        _hurry(states[key].path)
-    print(f"{len(keys)} runs end; their checkpoints stand")
-
-
-def _work_on(jobs: list[str]) -> bool:
-    queue = SlurmQueue(jobs)
-    return any(queue.is_live(job) and queue.state(job) != "COMPLETING" for job in jobs)
-
-
-def _hurry(run: Path) -> None:
-    """Has a run of a local pool save and end at once; on another machine it sees that in 15 s."""
-    owner = owner_of(run)
-    if owner is not None and owner.job is None and owner.is_here:
-        os.kill(owner.pid, signal.SIGINT)
+        state = selection.states[key]
+        job = state.status.claim.job_id if state.status.claim else None
+        if state.is_active and selection.is_own(key) and state.path and job:
+            jobs[job.launcher][state.path] = job.name
+    launchers = {name: launcher_named(name) for name in jobs}
+    for runs in jobs.values():  # first, since a slot or job that starts just now must not begin
+        for path in runs:
+            write_json(RunFolder(path).cancelled, {"time": time.time()})
+    for name, launcher in launchers.items():
+        launcher.cancel(jobs[name])
+    print(f"{sum(map(len, jobs.values()))} runs end; their checkpoints stand")

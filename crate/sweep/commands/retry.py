@@ -11,14 +11,14 @@ from pathlib import Path
 from crate.errors import UserError
 from crate.run.console import say_on_console
 from crate.run.folder import RunFolder
-from crate.sweep import options
 from crate.sweep.code import snapshot
 from crate.sweep.commands.arguments import add_runs, sweep_of
 from crate.sweep.define.swept import as_words
-from crate.sweep.launch import background
 from crate.sweep.launch.ending import say_end
+from crate.sweep.launch.follow import follow
 from crate.sweep.launch.handover import hand_over
-from crate.sweep.launchers import local
+from crate.sweep.launchers import LAUNCHERS
+from crate.sweep.launchers.launcher import AnyLauncher, Request
 from crate.sweep.select import Selection
 from crate.sweep.state import UNFINISHED
 from crate.sweep.stored.folder import SweepFolder
@@ -61,32 +61,30 @@ def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new
         selection = Selection(sweep, wanted)
         manifest = selection.manifest
         asked = selection.in_states(*states)
-        chosen = _options(sweep, manifest) if asked else options.Local()
+        launcher = _launcher(sweep, manifest) if asked else None
         points = _points(sweep, manifest, asked)
         todo = _snapshots(sweep, manifest, points, new_code=new_code)
+        if launcher is None or not todo:
+            logger.info("%s: 0 to run again", sweep.path.name)
+            return int(bool(asked))
         for key, point in points.items():
             if selection.paths[key] is None:
                 RunFolder.create(str(sweep.outputs), point.label, key)
-        if todo:
-            entry = LaunchEntry.of(chosen, done=0, joined=0, submitted=len(todo))
-            manifest.launches.append(replace(entry, code=next(iter(todo.values())).name))
-        heartbeat = local.Heartbeat.new(sweep)
-        arrays = hand_over(sweep, manifest, todo, chosen, heartbeat)
-    where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
-    logger.info("%s: %d to run again%s", sweep.path.name, len(todo), where)
-    is_short = len(points) < len(asked)
-    if isinstance(chosen, options.Local) and todo:
-        swept = {key: selection.swept[key] for key in todo}
+        counts = {"done": 0, "joined": 0, "submitted": len(todo)}
+        entry = LaunchEntry.of(launcher.name, launcher.options, **counts)
+        manifest.launches.append(replace(entry, code=next(iter(todo.values())).name))
         on_cpu = {point.config["device"] for point in points.values()} == {"cpu"}
-        request = local.Request(sweep, heartbeat, swept, todo, chosen, on_cpu)
-        if chosen.wait is False:
-            background.start(request)
-            return int(is_short)
-        local.run_all(request)
+        request = Request(sweep, {key: selection.swept[key] for key in todo}, todo, on_cpu)
+        jobs = hand_over(launcher, request, manifest)
+    where = f", as {jobs_in_words}" if (jobs_in_words := launcher.describe(jobs)) else ""
+    logger.info("%s: %d to run again%s", sweep.path.name, len(todo), where)
+    waits = launcher.runs_here and launcher.options.wait is not False
+    follow(launcher, request, waits=waits)
+    ended: list[str] = []
+    if waits:
         say_end(sweep, todo)
-        ended = Selection(sweep, []).in_states(*UNFINISHED)
-        return int(is_short or any(key in todo for key in ended))
-    return int(is_short)
+        ended = [key for key in Selection(sweep, []).in_states(*UNFINISHED) if key in todo]
+    return int(len(points) < len(asked) or bool(ended))
 
 
 def _points(sweep: SweepFolder, manifest: Manifest, keys: list[str]) -> dict[str, PointFile]:
@@ -108,12 +106,12 @@ def _command(manifest: Manifest) -> str:
     return shlex.join(["python", *command]) if command else "the command of its launch"
 
 
-def _options(sweep: SweepFolder, manifest: Manifest) -> options.Launcher:
+def _launcher(sweep: SweepFolder, manifest: Manifest) -> AnyLauncher:
     """Return the launcher of the sweep's last launch; raise UserError if that is not known."""
-    kinds = {kind.__name__.lower(): kind for kind in options.KINDS}
     try:
         last = manifest.launches[-1]
-        return kinds[last.launcher](**last.options | {"plan": False, "budget_h": None})
+        kind = LAUNCHERS[last.launcher]
+        return kind(kind.options_type(**last.options | {"plan": False, "budget_h": None}))
     except (IndexError, KeyError, TypeError) as error:
         raise UserError(
             f"the manifest of {sweep.path.name} does not tell how it was launched",

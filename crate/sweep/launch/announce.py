@@ -1,4 +1,4 @@
-"""What a launch says before its runs begin."""
+"""What a launch prints before its runs begin."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import logging
 from pathlib import Path
 
 from crate.errors import shorten
-from crate.sweep.options import Launcher, ignored
+from crate.sweep.launchers.launcher import AnyLauncher
 
 logger = logging.getLogger("crate")
 
 
-def say_ignored(options: Launcher, typed: list[str]) -> None:
+def say_ignored(launcher: AnyLauncher, typed: list[str]) -> None:
     """Name the options of other launchers that this one ignores; `typed` are the overrides."""
-    if names := ignored(options, typed):
-        kind = type(options).__name__.lower()
-        logger.warning("hydra/launcher=%s ignores %s", kind, ", ".join(names))
+    if names := launcher.ignored(typed):
+        logger.warning("hydra/launcher=%s ignores %s", launcher.name, ", ".join(names))
 
 
-def in_words(*, done: int, joined: int, submitted: int, arrays: list[str]) -> str:
-    """Return what a launch does with its points; `arrays` are the numbers of Slurm's jobs."""
-    where = f", as Slurm job {', '.join(arrays)}" if arrays else ""
-    return f"{done} done, {joined} at work already, {submitted} to run{where}"
+def in_words(*, done: int, joined: int, submitted: int, where: str) -> str:
+    """Return what a launch does with its points; `where` names the jobs, if any."""
+    return f"{done} done, {joined} at work already, {submitted} to run" + (
+        f", as {where}" if where else ""
+    )
 
 
 def warn_of_best(finished: list[Path]) -> None:

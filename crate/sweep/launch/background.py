@@ -1,4 +1,4 @@
-"""A local pool in the background: it goes on when its launch and the terminal are gone."""
+"""A launcher's runs in the background: they go on when their launch and the terminal are gone."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from typing import IO
 from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.run.console import say_on_console
-from crate.run.records import read_json
 from crate.sweep.launch.ending import say_end
-from crate.sweep.launchers import local
-from crate.sweep.options import Local
+from crate.sweep.launchers import launcher_named
+from crate.sweep.launchers.heartbeat import owner_of
+from crate.sweep.launchers.launcher import AnyLauncher, Request
 from crate.sweep.stored.folder import SweepFolder
+from crate.sweep.terminal.watch import Watch
 
 logger = logging.getLogger("crate")
 POLL_S = 0.05
 
 
-def start(request: local.Request) -> None:
-    """Start the pool that `request` asks for, and return once it has taken over its runs.
+def start(launcher: AnyLauncher, request: Request) -> None:
+    """Start a process that runs `request`, and return once it has taken over the runs.
 
-    Raises UserError if it ends before that.
+    Raise UserError if it ends before that.
     """
-    heartbeat = request.heartbeat.path
-    log = request.sweep.jobs / f"{heartbeat.stem}.out"
+    log = request.sweep.jobs / f"{request.pool.stem}.out"
     with open(log, "ab") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "crate.sweep.launch.background"],
@@ -41,11 +41,12 @@ def start(request: local.Request) -> None:
             cwd=CHECKOUT,
             start_new_session=True,
         )
+    assert process.stdin is not None
     try:
         with suppress(BrokenPipeError):
-            process.stdin.write(_to_json(request))
+            process.stdin.write(_to_json(launcher, request))
             process.stdin.close()
-        while read_json(heartbeat).get("pid") != process.pid and process.poll() is None:
+        while not _has_taken_over(process.pid, request.pool) and process.poll() is None:
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         process.terminate()
@@ -55,39 +56,46 @@ def start(request: local.Request) -> None:
             f"the pool in the background ended with exit code {process.returncode}; see {log}",
             fix="hydra.launcher.wait=true",
         )
-    logger.info("process %d runs them in the background; what it says: %s", process.pid, log)
+    logger.info("process %d runs them in the background; its output: %s", process.pid, log)
 
 
-def _to_json(request: local.Request) -> bytes:
+def _has_taken_over(pid: int, heartbeat: Path) -> bool:
+    owner = owner_of(heartbeat)
+    return owner is not None and owner.pid == pid
+
+
+def _to_json(launcher: AnyLauncher, request: Request) -> bytes:
     values = {
+        "launcher": launcher.name,
+        "options": asdict(launcher.options),
         "sweep": str(request.sweep.path),
-        "heartbeat": str(request.heartbeat.path),
         "swept": request.swept,
         "todo": {key: str(code) for key, code in request.todo.items()},
-        "options": asdict(request.options),
         "on_cpu": request.on_cpu,
+        "pool": str(request.pool),
     }
     return json.dumps(values).encode()
 
 
-def _from_json(file: IO[str]) -> local.Request:
+def _from_json(file: IO[str]) -> tuple[AnyLauncher, Request]:
     values = json.load(file)
-    return local.Request(
+    kind = launcher_named(values["launcher"])
+    request = Request(
         SweepFolder(Path(values["sweep"])),
-        local.Heartbeat(Path(values["heartbeat"])),
         values["swept"],
         {key: Path(code) for key, code in values["todo"].items()},
-        Local(**values["options"]),
         values["on_cpu"],
+        Path(values["pool"]),
     )
+    return kind(kind.options_type(**values["options"])), request
 
 
 def main() -> None:
-    """Run the pool that standard input asks for."""
-    request = _from_json(sys.stdin)
+    """Run what standard input asks for."""
+    launcher, request = _from_json(sys.stdin)
     say_on_console(True)
     try:
-        local.run_all(request)
+        launcher.run(request, Watch(request.swept, str(request.sweep.outputs)))
         say_end(request.sweep, request.swept)
     except UserError as error:
         sys.exit(f"error: {error}")

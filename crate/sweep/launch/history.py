@@ -43,13 +43,13 @@ class Rate:
 
 
 class History:
-    """Finished runs below `outputs`, by shape; `in_slurm` selects those of Slurm's jobs."""
+    """Finished runs below `outputs`, by shape; `launcher` selects those that it ran."""
 
-    def __init__(self, outputs: str, *, in_slurm: bool) -> None:
+    def __init__(self, outputs: str, *, launcher: str) -> None:
         self._shapes: dict[str, Measured] = {}
         for path in runs_by_signature(outputs).values():
             found = RunFolder(path).status.measured
-            if found and found.in_slurm == in_slurm:
+            if found and found.launched_by == launcher:
                 measured = self._shapes.setdefault(found.shape, Measured(path))
                 measured.seconds.append(found.device_s_per_epoch)
                 measured.hardware.add(found.hardware)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from crate.errors import UserError
-from crate.sweep.launchers.launcher import Launcher
+from crate.sweep.launchers.launcher import AnyLauncher
 from crate.sweep.launchers.local import LocalLauncher
 from crate.sweep.launchers.slurm import SlurmLauncher
 
-# By the name that a manifest records. Each launcher has its own type of options.
-LAUNCHERS: dict[str, type[Launcher[Any]]] = {"local": LocalLauncher, "slurm": SlurmLauncher}
+# By the name that a manifest records.
+LAUNCHERS: dict[str, type[AnyLauncher]] = {"local": LocalLauncher, "slurm": SlurmLauncher}
 
 
-def launcher_named(name: str) -> type[Launcher[Any]]:
+def launcher_named(name: str) -> type[AnyLauncher]:
     """Return a launcher by its name; raise UserError if there is none, as in an older checkout."""
     if name not in LAUNCHERS:
         raise UserError(

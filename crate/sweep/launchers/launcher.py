@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crate.config.schema import Config
     from crate.sweep.stored.folder import SweepFolder
 
-Options = TypeVar("Options", bound=LauncherOptions)
+Options = TypeVar("Options", bound=LauncherOptions, covariant=True)
 
 
 class Phase(Enum):
@@ -81,10 +81,11 @@ class Request:
     swept: dict[str, dict[str, Any]]
     todo: dict[str, Path]
     on_cpu: bool
-    pool: Path = field(init=False)
+    pool: Path = field(default_factory=Path)  # a new file of the sweep unless it is given
 
     def __post_init__(self) -> None:
-        self.pool = new_file(self.sweep.path)
+        if self.pool == Path():
+            self.pool = new_file(self.sweep.path)
 
 
 class Launcher(ABC, Generic[Options]):
@@ -167,3 +168,6 @@ class Launcher(ABC, Generic[Options]):
                 or getattr(options, entry.name) != getattr(defaults, entry.name)
             )
         ]
+
+
+AnyLauncher = Launcher[LauncherOptions]

@@ -42,7 +42,7 @@ class Pool:
                 self._pass_on(busy)
                 for slot in busy:
                     key = slot.signature
-                    if (code := slot.update()) is not None:
+                    if key and (code := slot.update()) is not None:
                         self._note_end(key, code, slot)
                 if not self.stopped_by:
                     self._tick()

@@ -1,6 +1,6 @@
 """A slot of the local pool: one worker process that runs one point after another.
 
-The worker leads a session. Ctrl-C therefore reaches the pool alone, which passes it on to each
+The worker leads a session. Ctrl-C therefore reaches only the pool, which passes it on to each
 worker once, and whatever a dead worker leaves behind can be ended with it.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +17,6 @@ from pathlib import Path
 from typing import IO
 
 from crate.errors import UserError
-from crate.run import provenance
-from crate.sweep.options import Local
 from crate.sweep.stored.folder import SweepFolder
 
 EXIT_S = 20.0  # how long a worker without a run may take to exit
@@ -39,48 +36,52 @@ class Slot:
 
     @property
     def pipe(self) -> IO[str] | None:
-        """Where the worker answers; None if it does so no longer."""
-        return None if self.process is None or self.process.stdout.closed else self.process.stdout
+        """The worker's answers; None if there will be no more."""
+        answers = None if self.process is None else self.process.stdout
+        return None if answers is None or answers.closed else answers
 
     def begin(self, signature: str, code: Path) -> None:
         """Hand a point to the worker; start one if none is alive in the snapshot `code`."""
         if self.process is not None and (self.process.poll() is not None or code != self._code):
             self.end()
         self._code, self.signature, self.is_fresh = code, signature, self.process is None
-        if self.is_fresh:
-            self._start()
+        if self.process is None:
+            self.process = self._start(code)
+        requests = self.process.stdin
+        assert requests is not None
         with suppress(BrokenPipeError):  # the worker is dead, which `update` notices
-            self.process.stdin.write(f"{signature}\n")
-            self.process.stdin.flush()
+            requests.write(f"{signature}\n")
+            requests.flush()
 
-    def _start(self) -> None:
+    def _start(self, code: Path) -> subprocess.Popen[str]:
         self._deadline = float("inf")
         try:
             with open(self._log, "ab") as log:
-                self.process = subprocess.Popen(
+                return subprocess.Popen(
                     self._command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
-                    cwd=self._code,
+                    cwd=code,
                     env={**os.environ, **self._environment},
                     start_new_session=True,
                 )
         except OSError as error:
             self.signature = None
             raise UserError(
-                f"cannot start a worker in {self._code}: {error}",
+                f"cannot start a worker in {code}: {error}",
                 "the folders of the sweep and of its code, as the launch left them",
                 "the same command, which goes on where the runs were",
             ) from error
 
     def update(self) -> int | None:
-        """Free the slot if its run has ended; return its exit code, or that of a worker that died.
+        """Free the slot if its run has ended; return its exit code, or that of a dead worker.
 
-        The end of the process counts, and not only that of its pipe: a process that the worker
-        started, such as one of a data loader, may hold the pipe open after the worker's death.
+        The worker counts as dead when its process ends, not when its pipe closes: a process that it
+        started, such as one of a data loader, may hold the pipe open.
         """
+        assert self.process is not None
         if self.pipe and select.select([self.pipe], [], [], 0)[0]:
             if answer := self.pipe.readline():
                 self.signature = None
@@ -90,11 +91,11 @@ class Slot:
         if self.process.poll() is None and time.monotonic() < self._deadline:
             return None
         self.signature = None
-        return self._bury()
+        return self._bury(self.process)
 
     def dismiss(self) -> None:
         """Ask the worker to exit, after the run that it is at."""
-        if self.process is not None:
+        if self.process is not None and self.process.stdin is not None:
             with suppress(BrokenPipeError):  # bytes that a dead worker never read
                 self.process.stdin.close()
 
@@ -110,14 +111,15 @@ class Slot:
         self.dismiss()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(None if self.signature else EXIT_S)
-        self._bury()
+        self._bury(self.process)
 
-    def _bury(self) -> int:
+    def _bury(self, process: subprocess.Popen[str]) -> int:
         """Kill what is left of the worker and of the processes it started; return its exit code."""
-        process, self.process = self.process, None
+        self.process = None
         with suppress(ProcessLookupError):  # no other group has this number while one is left
             os.killpg(process.pid, signal.SIGKILL)
         for pipe in (process.stdin, process.stdout):
             with suppress(BrokenPipeError):
-                pipe.close()
+                if pipe is not None:
+                    pipe.close()
         return process.wait()

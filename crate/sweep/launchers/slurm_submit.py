@@ -14,9 +14,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from crate.errors import UserError
-from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.launchers.exit_mark import mark_lines
 from crate.sweep.options import Slurm, SlurmOptions
+from crate.sweep.stored.folder import SweepFolder
 
 JOB = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
 _SHARED = (  # submitit's names for every cluster; the others are Slurm's alone

@@ -14,7 +14,7 @@ from crate.run.secrets import redact
 
 if TYPE_CHECKING:
     from crate.sweep.define.freeze import Point
-    from crate.sweep.options import Launcher
+    from crate.sweep.options import LauncherOptions
 
 
 @dataclass(kw_only=True)
@@ -47,11 +47,11 @@ class LaunchEntry(Record):
     outside: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, options: Launcher, **counts: int) -> LaunchEntry:
-        """Return the entry of a launch that begins now."""
+    def of(cls, launcher: str, options: LauncherOptions, **counts: int) -> LaunchEntry:
+        """Return the entry of a launch that begins now, by the launcher of that name."""
         return cls(
             time=time.time(),
-            launcher=type(options).__name__.lower(),
+            launcher=launcher,
             options=asdict(options),
             command=redact(sys.argv),
             counts=counts,

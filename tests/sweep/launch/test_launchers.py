@@ -11,8 +11,10 @@ import pytest
 
 from crate.paths import CHECKOUT
 from crate.run.records import read_json
-from crate.sweep.launchers.slot import environments
-from crate.sweep.options import Local, Slurm, ignored
+from crate.sweep.launchers.local import LocalLauncher
+from crate.sweep.launchers.shares import environments
+from crate.sweep.launchers.slurm import SlurmLauncher
+from crate.sweep.options import Local, Slurm
 from tests.launching import TINY, launch, status
 from tests.sweep.asking import ask, only_sweep, runs
 
@@ -117,12 +119,10 @@ def test_a_plan_starts_nothing_and_its_estimate_names_its_source(tmp_path):
 
 def test_every_launcher_takes_the_options_of_all():
     given = dict(threads=3, cpus_per_task=2, slots=1, setup=["x"], name="a", nodes=2)
-    assert ignored(Local(**given), []) == ["name", "nodes", "setup"]
-    assert ignored(Slurm(**given), []) == ["slots"]
-    assert ignored(Local(), ["hydra.launcher.nodes=1", "++hydra.launcher.qos=null"]) == [
-        "nodes",
-        "qos",
-    ]
+    assert LocalLauncher(Local(**given)).ignored([]) == ["name", "nodes", "setup"]
+    assert SlurmLauncher(Slurm(**given)).ignored([]) == ["slots"]
+    typed = ["hydra.launcher.nodes=1", "++hydra.launcher.qos=null"]
+    assert LocalLauncher(Local()).ignored(typed) == ["nodes", "qos"]
     assert environments(Local(cpus_per_task=2), 1, on_cpu=True)[0]["OMP_NUM_THREADS"] == "2"
     assert {entry.name for entry in fields(Local)} == {entry.name for entry in fields(Slurm)}
 

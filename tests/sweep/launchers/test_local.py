@@ -15,7 +15,7 @@ import pytest
 from crate.errors import UserError
 from crate.run.records import read_json
 from crate.sweep.launchers import slot
-from crate.sweep.launchers.slot import environments
+from crate.sweep.launchers.shares import environments
 from crate.sweep.options import Local
 from tests.launching import TINY, command, launch, start
 from tests.sweep.asking import ask, by_seed, runs, states, wait_until
