@@ -14,6 +14,7 @@ from crate.run.ownership import Ownership
 from crate.run.records import Damaged, warn_once
 from crate.sweep.__main__ import main
 from crate.sweep.commands import clean, retry
+from crate.sweep.launchers.local import LocalLauncher
 from crate.sweep.state import UNFINISHED, look
 from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.stored.manifest import Attempt, LaunchEntry, Manifest, SweepPoint
@@ -153,7 +154,9 @@ def test_retry_names_a_damaged_point_and_goes_on_with_the_others(tmp_path, monke
     sweep.point_file(KEYS[1]).unlink()
     (tmp_path / "code" / "c0de").mkdir(parents=True)
     monkeypatch.setattr(retry.snapshot, "require_intact", lambda code: None)
-    monkeypatch.setattr(retry.local, "run_all", lambda request: handed.update(request.todo))
+    monkeypatch.setattr(
+        LocalLauncher, "run", lambda self, request, watch: handed.update(request.todo)
+    )
     assert retry.retry(sweep, [], UNFINISHED, new_code=False) == 1
     assert list(handed) == [KEYS[2]]
     errors = [each.getMessage() for each in warnings.records if each.levelname == "ERROR"]
