@@ -9,6 +9,8 @@ from crate.config.schema.objective import DEFAULT, Objective
 from crate.run.claim import Claim
 from crate.run.records import Record
 
+_RENAMED = {"last_top1": "last", "best_top1": "best"}  # since version 1
+
 
 @dataclass(kw_only=True)
 class Measured(Record):
@@ -62,8 +64,8 @@ class Status(Record):
     def from_json(cls, values: Any, at: str = "") -> Self:
         """Return the status of JSON values; version 1 had other names for two of them."""
         if isinstance(values, dict) and values.get("version", 1) == 1:
-            names = {"last_top1": "last", "best_top1": "best"}
-            values = {names.get(key, key): value for key, value in values.items()} | {"version": 2}
+            values = {_RENAMED.get(key, key): value for key, value in values.items()}
+            values["version"] = 2
         return super().from_json(values, at)
 
     def check(self) -> None:
