@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from crate.errors import UserError, raise_all
+from crate.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 class SaidByFirst(UserError):
@@ -43,9 +45,13 @@ class Ranks:
         """Returns who this process is, from what torchrun or srun left in the environment."""
         env = os.environ
         if "RANK" in env and "WORLD_SIZE" in env:
-            names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-            given = [int(env[name]) for name in names if name in env]
-            return cls(*given, launcher="torchrun")
+            return cls(
+                int(env["RANK"]),
+                int(env["WORLD_SIZE"]),
+                int(env.get("LOCAL_RANK", 0)),
+                int(env.get("LOCAL_WORLD_SIZE", 1)),
+                "torchrun",
+            )
         # srun alone sets the size of a step: a batch script's own process is no rank.
         size = int(env.get("SLURM_STEP_NUM_TASKS", 1))
         if size == 1:
@@ -99,13 +105,13 @@ class Ranks:
             _export_address(self)
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
 
-    def first(self, function: Callable[[], Any]) -> Any:
-        """Returns on every rank what `function` returned on rank 0, or raises its UserError."""
+    def first(self, function: Callable[[], T]) -> T:
+        """Call `function` on rank 0; on every rank return its value or raise its UserError."""
         if not self.launcher:
             return function()
         from torch import distributed as dist
 
-        answer: list[Any] = [None, None]
+        answer: list[Any] = [None, None]  # value, text of the error
         if self.is_first:
             try:
                 answer[0] = function()
@@ -113,37 +119,44 @@ class Ranks:
                 dist.broadcast_object_list([None, str(error)])
                 raise
         dist.broadcast_object_list(answer)
-        if answer[1] is not None:
-            raise SaidByFirst(answer[1])
-        return answer[0]
+        value, error_text = answer
+        if error_text is not None:
+            raise SaidByFirst(error_text)
+        return value
 
-    def each(self, function: Callable[[], Any]) -> Any:
-        """Returns what `function` returned here; a UserError of any rank is raised by all."""
-        result, error = None, None
+    def each(self, function: Callable[[], T]) -> T:
+        """Call `function` on every rank and return its value here.
+
+        Raise a UserError of any rank on all of them.
+        """
+        error: UserError | None = None
         try:
-            result = function()
+            value = function()
         except UserError as raised:
             error = raised
-        said = self.gather(None if error is None else str(error))
-        at = next((rank for rank, text in enumerate(said) if text is not None), None)
-        if at is None:
-            return result
+        self.raise_any(error)
+        return value
+
+    def raise_any(self, error: UserError | None) -> None:
+        """Raise on every rank the first UserError that any of them gives.
+
+        While there is none, this exchanges one number.
+        """
+        if not self.maximum(error is not None)[0]:
+            return
+        texts = self.gather(None if error is None else str(error))
+        rank, text = next((rank, text) for rank, text in enumerate(texts) if text is not None)
         if not self.is_first:
-            raise SaidByFirst(said[at])
-        raise error or UserError(f"rank {at}: {said[at]}")
+            raise SaidByFirst(text)
+        raise error or UserError(f"rank {rank}: {text}")
 
-    def agree(self, errors: list[UserError]) -> None:
-        """Raises on all ranks what any of them met, if any did; one number is exchanged else."""
-        if self.maximum(len(errors))[0]:
-            self.each(lambda: raise_all(errors[:1]))
-
-    def gather(self, value: Any) -> list[Any]:
-        """Returns every rank's `value`, in their order."""
+    def gather(self, value: T) -> list[T]:
+        """Return the `value` of every rank, in the order of ranks."""
         if not self.launcher:
             return [value]
         from torch import distributed as dist
 
-        values = [None] * self.size
+        values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
 
@@ -177,14 +190,6 @@ class Ranks:
         # Looking for unused weights keeps the buckets as they are: DDP would else rearrange them
         # after the first step of a process, and a resumed sum would differ in its last bit.
         return DistributedDataParallel(model, find_unused_parameters=True)
-
-
-def until_error(batches: Iterable[Any], errors: list[UserError]) -> Iterator[Any]:
-    """Yields the batches; a UserError ends them and goes to `errors`, for all ranks to agree on."""
-    try:
-        yield from batches
-    except UserError as error:
-        errors.append(error)
 
 
 def _tasks_per_node(text: str) -> list[int]:

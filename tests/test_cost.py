@@ -126,7 +126,7 @@ def test_a_whole_run_spends_the_flops_that_were_told(composed, tmp_path, model, 
         assert train(config, setup, folder, "signature", Tracker(), signals).is_done
     # What is not deducted: ViT's stem has no gradient to give to the pixels.
     num_patches, patch_dim, dim = 4, 64, 16
-    stem = 2 * num_patches * patch_dim * dim * 2 * len(setup.splits["train"])
+    stem = 2 * num_patches * patch_dim * dim * 2 * len(setup.images.splits["train"])
     undeducted = stem if model == "vit_tiny" else 0
     assert cost(config).train_flops - undeducted == counter.get_total_flops()
 

@@ -45,13 +45,13 @@ def test_every_model_trains_a_step_on_every_data_set(composed, roots, model, dat
     cfg = composed(*typed, *overrides(data, roots))
     config = prepare(cfg)
     setup = build(config, {})
-    pairs = [setup.splits["train"][index] for index in (0, 1)]
+    pairs = [setup.images.splits["train"][index] for index in (0, 1)]
     images, labels = default_collate([(setup.train_transform(image), y) for image, y in pairs])
-    before = [weight.detach().clone() for weight in setup.model.parameters()]
-    loss = backward(config.train, setup, setup.model, images, labels, step=0)
-    update(setup, config.train.clip_norm, measure=False)
-    assert torch.isfinite(loss) and setup.model.num_classes == config.data.num_classes
-    after = list(setup.model.parameters())
+    before = [weight.detach().clone() for weight in setup.learner.model.parameters()]
+    loss = backward(config.train, setup, setup.learner.model, images, labels, step=0)
+    update(setup.learner, config.train.clip_norm, measure=False)
+    assert torch.isfinite(loss) and setup.learner.model.num_classes == config.data.num_classes
+    after = list(setup.learner.model.parameters())
     moved = sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
     assert moved >= 0.9 * len(after)
 

@@ -165,11 +165,11 @@ def _training(way: Way, device: Any) -> tuple[Callable[[], Any], float]:
         floats = Normalize(config.data.mean, config.data.std).to(device)(images)
         return lambda: theirs(floats, labels), flops
     built = setup.build(config, {}, ranks)
-    forward = ranks.wrap(built.model)
+    forward = ranks.wrap(built.learner.model)
 
     def ours() -> None:
         backward(config.train, built, forward, images, labels, 0)
-        update(built, config.train.clip_norm, measure=False)
+        update(built.learner, config.train.clip_norm, measure=False)
 
     return ours, flops
 

@@ -44,19 +44,19 @@ def begin(
         traceback=None,
         sigterm_at=None,
         step=folder.status.step,
-        total_steps=built.total_steps,
+        total_steps=built.steps.total,
         objective=config.objective.metric,
         direction=config.objective.goal,
     )
     for note in (*built.notes, built.compiled):
         logger.info(note)
-    weights = sum(weight.numel() for weight in built.model.parameters())
+    weights = sum(weight.numel() for weight in built.learner.model.parameters())
     logger.info(
         "%s: %s weights, %d epochs, %d steps, %s on %s%s",
         folder.path.name,
         f"{weights:,}",
         config.train.epochs,
-        built.total_steps,
+        built.steps.total,
         built.precision,
         built.device.type,
         f", {built.ranks.size} ranks" if built.ranks.size > 1 else "",
@@ -82,7 +82,7 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
     """
     from crate.train.device import hardware
 
-    chosen_on = images_of_choice(config, built.splits)
+    chosen_on = images_of_choice(config, built.images.splits)
     _draw(folder, f"{folder.path.name}; best chosen on {chosen_on}", config.objective)
     folder.update_meta(**_code(config))  # now with what was imported late
     folder.update_status(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -17,6 +17,12 @@ from crate.ranks import Ranks
 from crate.tasks.preflight import require_device, require_readable
 from crate.tasks.request import Request
 from crate.tasks.stored_config import stored
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from crate.train.evaluation.batches import Images
 
 logger = logging.getLogger("crate")
 
@@ -64,59 +70,75 @@ def _warn_of_other_names(images: Any, config: Config, values: dict[str, Any]) ->
 
 
 def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) -> dict[str, float]:
-    """Returns and says the metrics of the checkpoint at `path`, which holds `values`.
+    """Return and log the metrics of the checkpoint at `path`, which holds `values`.
 
-    Where it holds the running mean of the weights too, that one's are `val/ema_...`.
+    Where it also holds the running mean of the weights, those of the mean are `val/ema_...`.
     """
-    from crate.data import transforms
-    from crate.data.cache.choice import from_cache
-    from crate.data.loading.loader import eval_batches
-    from crate.data.loading.workers import num_workers
-    from crate.data.splits import load_split, notes
-    from crate.train.device import resolve_device, resolve_precision
-    from crate.train.evaluate import evaluate
+    from crate.train.device import resolve_device
+    from crate.train.evaluation.evaluator import evaluate, evaluators
 
     device = ranks.each(lambda: resolve_device(config.device, ranks))
-    precision = resolve_precision(config.precision, device)
     models = ranks.each(lambda: _models(config, values, path, device))
-    outputs = config.outputs if Path(config.outputs).is_dir() else None
-    images = ranks.each(lambda: load_split(config.data, "val", outputs))
-    _warn_of_other_names(images, config, values)
-    images = ranks.each(lambda: from_cache(images, config.data, config.outputs))
-    for note in notes({"val": images}):
-        logger.info(note)
-    normalize = transforms.Normalize(config.data.mean, config.data.std).to(device)
+    images = ranks.each(lambda: _images(config, values, device, ranks))
     metrics: dict[str, float] = {}
-    for prefix, model in models.items():
-        batches = eval_batches(
-            images,
-            transforms.evaluation(config.data),
-            workers=num_workers(config.data, ranks.local_size),
-            rank=ranks.rank,
-            size=ranks.size,
-        )
-        found = evaluate(model, batches, normalize, device=device, precision=precision, ranks=ranks)
-        assert found is not None
-        metrics |= {f"{prefix}{name}": value for name, value in found.items()}
-    data = config.data._target_.rpartition(".")[2]
-    logger.info("%d images of %s, split val, %s on %s", len(images), data, precision, device.type)
+    for evaluator in ranks.each(lambda: evaluators(config)):
+        metrics |= evaluate(evaluator, models, images)
+    data, num_images = config.data._target_.rpartition(".")[2], len(images.splits["val"])
+    logger.info(
+        "%d images of %s, split val, %s on %s",
+        num_images,
+        data,
+        images.precision,
+        images.device.type,
+    )
     logger.info("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     return metrics
 
 
-def _models(config: Config, values: dict[str, Any], path: Path, device: Any) -> dict[str, Any]:
-    """Returns the models of a checkpoint by the prefix of their metrics."""
-    from crate.train import setup
-    from crate.train.checkpoints.initialize import load_into
+def _images(config: Config, values: dict[str, Any], device: torch.device, ranks: Ranks) -> Images:
+    """Return the splits that evaluators see, of the data that `config` names."""
+    from crate.data import transforms
+    from crate.data.cache.choice import from_cache
+    from crate.data.loading.workers import num_workers
+    from crate.data.splits import load_split, load_splits, notes
+    from crate.train.device import resolve_precision
+    from crate.train.evaluation.batches import Images
 
-    parts = {"val/": values}
-    if isinstance(values.get("ema"), dict):  # bare in best.pt, with the averaging around it else
+    data = config.data
+    outputs = config.outputs if Path(config.outputs).is_dir() else None
+    splits = {"val": load_split(data, "val", outputs)}
+    _warn_of_other_names(splits["val"], config, values)
+    if any(node.split == "train" for node in config.evaluators.values()):
+        splits["train"] = load_splits(data, outputs)["train"]
+    splits = {name: from_cache(split, data, config.outputs) for name, split in splits.items()}
+    for note in notes(splits):
+        logger.info(note)
+    return Images(
+        splits=splits,
+        transform=transforms.evaluation(data),
+        normalize=transforms.Normalize(data.mean, data.std).to(device),
+        workers=num_workers(data, ranks.local_size),
+        device=device,
+        precision=resolve_precision(config.precision, device),
+        ranks=ranks,
+    )
+
+
+def _models(
+    config: Config, values: dict[str, Any], path: Path, device: torch.device
+) -> dict[str, nn.Module]:
+    """Return the models of a checkpoint by the prefix of their metrics: "" and "ema_"."""
+    from crate.train.checkpoints.initialize import load_into
+    from crate.train.setup import build_model
+
+    weights = {"": values}
+    if isinstance(values.get("ema"), dict):  # best.pt stores it bare, others as AveragedModel
         ema = {name.removeprefix("module."): weight for name, weight in values["ema"].items()}
         ema.pop("n_averaged", None)
-        parts["val/ema_"] = {"model": ema}
+        weights["ema_"] = {"model": ema}
     models = {}
-    for prefix, part in parts.items():
-        models[prefix] = setup.build_model(config, device)
+    for prefix, part in weights.items():
+        models[prefix] = build_model(config, device)
         notes = load_into(models[prefix], part, path)
         for note in notes if part is values else ():
             logger.info(note)

@@ -71,7 +71,7 @@ class Best:
         return self.described | found, file.name
 
     def _of_model(self, state: TrainState, metrics: dict[str, float]) -> dict[str, Any]:
-        ema = state.setup.ema
+        ema = state.learner.ema
         averaged = {} if ema is None else {"ema": ema.module.state_dict()}
-        model = {"model": state.setup.model.state_dict(), **averaged}
+        model = {"model": state.learner.model.state_dict(), **averaged}
         return self.described | model | {"step": state.step, "metrics": metrics}

@@ -50,11 +50,18 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return "bf16" if device.type == "cpu" and _cpu_has_bf16() else "fp32"
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Returns the context of the forward pass."""
+def autocast(
+    device: torch.device, precision: str, *, enabled: bool = True, cache: bool = True
+) -> AbstractContextManager[None]:
+    """Return the context of a forward pass.
+
+    With `cache` false no weight is kept in low precision, so that weights may change inside; with
+    `enabled` false an outer autocast is off.
+    """
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, {"bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.autocast(device.type, dtype, enabled=enabled, cache_enabled=cache)
 
 
 def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:

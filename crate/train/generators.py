@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+
+from crate.data.loading.seeds import seed_everything
 
 
 def generator_states() -> dict[str, Any]:
@@ -30,3 +34,14 @@ def set_generator_states(states: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
+
+
+@contextmanager
+def seeded_generators(seed: int) -> Iterator[None]:
+    """Start every global generator from `seed`; on leaving, restore the states from before."""
+    states = generator_states()
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        set_generator_states(states)

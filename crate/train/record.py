@@ -62,7 +62,7 @@ class Record(Silence):
     ) -> None:
         self.setup, self.folder, self.tracker, self.history = setup, folder, tracker, history
         tracker.start(folder, signature, config)
-        self._bar = Bar(state.step, setup.total_steps)
+        self._bar = Bar(state.step, setup.steps.total)
         self._mark(state)
 
     def __enter__(self) -> Record:
@@ -80,8 +80,8 @@ class Record(Silence):
         """Logs what was measured since the last line, with the speed since then."""
         seconds = time.monotonic() - self._marked_at
         steps = range(self._marked_step, state.step)
-        images = sum(map(self.setup.batch_length, steps))
-        remaining_s = (self.setup.total_steps - state.step) * seconds / len(steps)
+        images = sum(map(self.setup.steps.batch_length, steps))
+        remaining_s = (self.setup.steps.total - state.step) * seconds / len(steps)
         metrics = metrics | {
             "images_per_s": round(images / seconds, 1),
             "memory_gb": round(peak_memory_gb(self.setup.device), 3),
@@ -103,8 +103,8 @@ class Record(Silence):
         self._log(state, clock | metrics)
         logger.info(
             "epoch %d/%d  step %d  %s  %.0f s",
-            state.step // self.setup.steps_per_epoch,
-            self.setup.total_steps // self.setup.steps_per_epoch,
+            state.step // self.setup.steps.per_epoch,
+            self.setup.steps.total // self.setup.steps.per_epoch,
             state.step,
             _in_words(state, metrics),
             clock["time_s"],
@@ -133,7 +133,7 @@ class Record(Silence):
 
     def _clock(self, state: TrainState) -> dict[str, Any]:
         return {
-            "epoch": round(state.step / self.setup.steps_per_epoch, 4),
+            "epoch": round(state.step / self.setup.steps.per_epoch, 4),
             "time_s": round(state.time_s(), 3),
         }
 

@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from crate.ranks import Ranks
 
@@ -26,6 +26,14 @@ _EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIG
 REQUEUE = _EXIT[signal.SIGUSR2]
 # A terminal sends Ctrl-C to torchrun and to its processes, and torchrun sends it on to them.
 _ECHO_S = 2.0 if "TORCHELASTIC_RUN_ID" in os.environ else 0.0
+
+
+class Agreement(NamedTuple):
+    """What all ranks do at a step boundary: stop, save, or leave without writing anything."""
+
+    stops: bool
+    saves: bool
+    is_lost: bool
 
 
 class Signals:
@@ -78,6 +86,20 @@ class Signals:
     def wants_stop(self) -> bool:
         """Whether the run is to stop at the next step boundary."""
         return self.lost or self.exit_code is not None
+
+    def agree(self, ranks: Ranks, due: bool) -> Agreement:
+        """Return what all ranks do at this step boundary; `due` asks for a checkpoint.
+
+        Every rank has to call this at the same step.
+        """
+        code, saves, is_lost = ranks.maximum(self.exit_code or 0, self.save or due, self.lost)
+        if code:  # never reset: a signal may have come since
+            self.exit_code = code
+        if is_lost:
+            self.lost = True
+        if saves:  # before saving: another signal may come meanwhile
+            self.save = False
+        return Agreement(bool(code), bool(saves), bool(is_lost))
 
     @property
     def said(self) -> str:

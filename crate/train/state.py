@@ -12,8 +12,10 @@ from torch import Tensor
 
 from crate.config.schema import Objective
 from crate.errors import UserError, shorten
+from crate.ranks import Ranks
 from crate.train.generators import generator_states, set_generator_states
-from crate.train.setup import Setup
+from crate.train.learner import Learner
+from crate.train.steps import Steps
 
 SAVED = (
     "step",
@@ -38,7 +40,10 @@ class TrainState:
     `best_is_lost` says at the end that best.pt does not hold the best weights.
     """
 
-    setup: Setup
+    learner: Learner
+    steps: Steps
+    ranks: Ranks
+    device: torch.device
     objective: Objective = field(default_factory=Objective)
     step: int = 0
     evaluated_step: int = 0
@@ -56,7 +61,7 @@ class TrainState:
 
     def __post_init__(self) -> None:
         self.best = self.objective.worst
-        self.loss_sum: Tensor = torch.zeros((), device=self.setup.device)
+        self.loss_sum: Tensor = torch.zeros((), device=self.device)
 
     def time_s(self) -> float:
         """Returns the seconds of training so far, over all resumes."""
@@ -75,7 +80,7 @@ class TrainState:
                 self.best, self.best_step = self.last, self.step
             return
         was_measured = any(name.startswith(f"{self.objective.split}/") for name in logged)
-        if was_measured or (self.step == self.setup.total_steps and math.isnan(self.last)):
+        if was_measured or (self.step == self.steps.total and math.isnan(self.last)):
             raise UserError(
                 f"objective.metric={metric} is not logged",
                 shorten(sorted(logged), 20),
@@ -84,16 +89,16 @@ class TrainState:
 
     def is_finite(self) -> bool:
         """Tells whether every rank's losses since the last log line and every weight are finite."""
-        values = [self.loss_sum, *self.setup.model.parameters()]
+        values = [self.loss_sum, *self.learner.model.parameters()]
         broken = not all(bool(torch.isfinite(value).all()) for value in values)
-        return not self.setup.ranks.maximum(broken)[0]
+        return not self.ranks.maximum(broken)[0]
 
     def state_dict(self) -> dict[str, Any]:
         """Returns tensors and plain values; every rank has to ask, and each gives its own part."""
         own = {"loss_sum": self.loss_sum.cpu(), "generators": generator_states()}
         return {
-            **{name: part.state_dict() for name, part in self._parts().items()},
-            "ranks": self.setup.ranks.gather(own),
+            **self.learner.state_dict(),
+            "ranks": self.ranks.gather(own),
             "time_s": self.time_s(),
             **{name: getattr(self, name) for name in SAVED},
         }
@@ -104,21 +109,15 @@ class TrainState:
         Saved by another number of ranks, the losses go to rank 0 and the generators, on which only
         what a model of one's own draws depends, to the ranks that have them.
         """
-        for name, part in self._parts().items():
-            part.load_state_dict(values[name])
+        self.learner.load_state_dict(values)
         values = {"best": values.get("best_top1"), "last": values.get("last_top1")} | values
         for name in SAVED:
             setattr(self, name, values.get(name, {}) if name == "trained" else values[name])
         self.elapsed_s, self._since = values["time_s"], time.monotonic()
-        ranks, saved = self.setup.ranks, values["ranks"]
+        ranks, saved = self.ranks, values["ranks"]
         if len(saved) == ranks.size:
             self.loss_sum.copy_(saved[ranks.rank]["loss_sum"])
         elif ranks.is_first:
             self.loss_sum.copy_(sum(own["loss_sum"] for own in saved))
         if ranks.rank < len(saved):
             set_generator_states(saved[ranks.rank]["generators"])
-
-    def _parts(self) -> dict[str, Any]:
-        setup = self.setup
-        parts = {"model": setup.model, "optimizer": setup.optimizer, "scaler": setup.scaler}
-        return parts if setup.ema is None else parts | {"ema": setup.ema}

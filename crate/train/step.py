@@ -10,10 +10,12 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from crate.config.schema import Train
 from crate.train.compile import as_compiled
 from crate.train.device import autocast
+from crate.train.learner import Learner
 from crate.train.setup import Setup
 
 
@@ -26,14 +28,15 @@ def backward(
     batch of `step`; they go through `forward`, the model as the ranks share it, in
     `accumulation_steps` parts.
     """
-    normalize, smoothing, targets = setup.normalize, options.label_smoothing, labels
+    normalize, smoothing, targets = setup.images.normalize, options.label_smoothing, labels
+    scaler, batch_length = setup.learner.scaler, setup.steps.batch_length(step)
     if setup.mixing is not None:
         images, targets = setup.mixing.mix(normalize(images), labels, smoothing, step)
         normalize, smoothing = nn.Identity(), 0.0
     parts = min(options.accumulation_steps, len(labels))
     loss_sum = torch.zeros((), device=setup.device)
     chunks = list(zip(images.chunk(parts), targets.chunk(parts), strict=True))
-    is_full = setup.batch_length(step) == setup.batch_size
+    is_full = batch_length == setup.steps.batch_size
     for number, (part, answers) in enumerate(chunks, 1):
         is_last = setup.ranks.size == 1 or number == len(chunks)
         # the ranks add up once
@@ -43,28 +46,29 @@ def backward(
             loss = F.cross_entropy(
                 logits.float(), answers, label_smoothing=smoothing, reduction="sum"
             )
-            loss = loss / setup.batch_length(step)
+            loss = loss / batch_length
             # The ranks' gradients are averaged, and the losses are parts of one mean.
-            setup.scaler.scale(loss * setup.ranks.size).backward()
+            scaler.scale(loss * setup.ranks.size).backward()
         loss_sum += loss.detach()
     return loss_sum
 
 
-def update(setup: Setup, clip_norm: float | None, measure: bool) -> Tensor | None:
-    """Takes the optimizer's step; returns the gradient's norm where it clips or is to `measure`.
+def update(learner: Learner, clip_norm: float | None, measure: bool) -> Tensor | None:
+    """Take the optimizer's step.
 
-    The norm is that before clipping.
+    Return the norm of the whole gradient before clipping, or None if there is neither clipping nor
+    a norm to `measure`.
     """
-    weights = [weight for weight in setup.model.parameters() if weight.grad is not None]
+    weights = [weight for weight in learner.model.parameters() if weight.grad is not None]
     norm = None
     if clip_norm is not None or measure:
-        setup.scaler.unscale_(setup.optimizer)
-        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights])
-    if clip_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(weights, clip_norm, norm)
-    setup.scaler.step(setup.optimizer)
-    setup.scaler.update()
-    setup.optimizer.zero_grad(set_to_none=True)
-    if setup.ema is not None:
-        setup.ema.update_parameters(setup.model)
+        learner.scaler.unscale_(learner.optimizer)
+        norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        if clip_norm is not None:
+            clip_grads_with_norm_(weights, clip_norm, norm)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    learner.optimizer.zero_grad(set_to_none=True)
+    if learner.ema is not None:
+        learner.ema.update_parameters(learner.model)
     return norm

@@ -91,8 +91,8 @@ def test_recomputing_gives_the_same_gradient_and_keeps_less(composed):
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            backward(config.train, setup, setup.model, images, torch.arange(64) % 10, 0)
-        return [weight.grad for weight in setup.model.parameters()], sum(kept.values())
+            backward(config.train, setup, setup.learner.model, images, torch.arange(64) % 10, 0)
+        return [weight.grad for weight in setup.learner.model.parameters()], sum(kept.values())
 
     plain, all_of_it = step()
     again, less = step("train.recompute=true")
@@ -145,8 +145,8 @@ def test_a_compiled_step_has_the_plain_ones_loss_and_gradient(
         setup = build(config, {})
         draw = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (13, 1, 16, 16), generator=draw, dtype=torch.uint8)
-        loss = backward(config.train, setup, setup.model, images, torch.arange(13) % 10, 0)
-        return loss, [weight.grad for weight in setup.model.parameters()]
+        loss = backward(config.train, setup, setup.learner.model, images, torch.arange(13) % 10, 0)
+        return loss, [weight.grad for weight in setup.learner.model.parameters()]
 
     (loss, gradient), (fast_loss, fast_gradient) = step("off"), step("on")
     assert torch.allclose(loss, fast_loss, atol=tolerance)

@@ -67,9 +67,9 @@ def test_each_kind_of_checkpoint_is_fine_tuned_and_every_weight_accounted_for(
     typed = ["experiment=finetune_pets", *SMALL, "model.patch_size=8", "device=cpu"]
     typed += [f"data.root={roots['pets']}", "data.img_size=32", "data.workers=0"]
     config = prepare(composed(*typed, f"init_from={path}"))
-    scratch = build(prepare(composed(*typed)), {}).model
+    scratch = build(prepare(composed(*typed)), {}).learner.model
     setup = build(config, {})
-    given, ours, fresh = trained().state_dict(), setup.model.state_dict(), scratch.state_dict()
+    given, ours, fresh = (model.state_dict() for model in (trained(), setup.learner.model, scratch))
     for name, weight in ours.items():
         if name.startswith("head."):
             assert weight.shape[0] == 37 and torch.equal(weight, fresh[name])
@@ -142,7 +142,7 @@ def test_timms_vit_goes_into_ours_and_into_crate_it_does_not(
     typed = ["experiment=finetune_flowers", f"data.root={roots['flowers']}", "device=cpu"]
     typed += [f"init_from={tmp_path / 'vit.pth'}", "data.workers=0"]
     setup = build(prepare(composed(*typed, f"model={option}")), {})
-    ours = setup.model.state_dict()
+    ours = setup.learner.model.state_dict()
     for key, weight in theirs.state_dict().items():
         assert (
             ours[key].shape[0] == 102 if key.startswith("head.") else torch.equal(ours[key], weight)

@@ -34,9 +34,9 @@ def trained(composed, *overrides, steps=5):
     for step in range(steps):
         images = torch.randint(0, 256, (13, 1, 16, 16), generator=draw, dtype=torch.uint8)
         labels = torch.randint(0, 10, (13,), generator=draw)
-        backward(config.train, setup, setup.model, images, labels, step)
-        update(setup, config.train.clip_norm, measure=False)
-        history.append([weight.detach().clone() for weight in setup.model.parameters()])
+        backward(config.train, setup, setup.learner.model, images, labels, step)
+        update(setup.learner, config.train.clip_norm, measure=False)
+        history.append([weight.detach().clone() for weight in setup.learner.model.parameters()])
     return setup, history
 
 
@@ -46,22 +46,25 @@ def test_ema_is_the_running_mean_of_the_weights(composed):
     for weights in history[1:]:
         pairs = zip(expected, weights, strict=True)
         expected = [0.7 * mean + 0.3 * weight for mean, weight in pairs]
-    for mean, weight in zip(setup.ema.module.parameters(), expected, strict=True):
+    for mean, weight in zip(setup.learner.ema.module.parameters(), expected, strict=True):
         assert torch.allclose(mean, weight, atol=1e-7)
 
 
 def test_fp16_follows_fp32_and_a_gradient_that_overflows_is_left_out(composed):
     _, exact = trained(composed, "precision=fp32", "train.clip_norm=1")
     setup, rough = trained(composed, "precision=fp16", "train.clip_norm=1")
-    assert setup.scaler.is_enabled() and setup.scaler.get_scale() > 1
+    assert setup.learner.scaler.is_enabled() and setup.learner.scaler.get_scale() > 1
     for weight, other in zip(rough[-1], exact[-1], strict=True):
         assert (weight - other).abs().max() < 0.02
-    scale, before = setup.scaler.get_scale(), [w.clone() for w in setup.model.parameters()]
-    loss = sum(weight.sum() for weight in setup.model.parameters()) * float("inf")
-    setup.scaler.scale(loss).backward()
-    update(setup, None, measure=False)
-    assert setup.scaler.get_scale() < scale
-    assert all(map(torch.equal, setup.model.parameters(), before))
+    scale, before = (
+        setup.learner.scaler.get_scale(),
+        [w.clone() for w in setup.learner.model.parameters()],
+    )
+    loss = sum(weight.sum() for weight in setup.learner.model.parameters()) * float("inf")
+    setup.learner.scaler.scale(loss).backward()
+    update(setup.learner, None, measure=False)
+    assert setup.learner.scaler.get_scale() < scale
+    assert all(map(torch.equal, setup.learner.model.parameters(), before))
 
 
 def test_a_run_in_fp16_with_ema_resumes_to_the_bit_scaler_included(tmp_path):
@@ -154,9 +157,9 @@ def test_the_logged_norm_is_that_of_the_gradient_before_clipping(composed):
     config = typed(composed(*TINY, "train.batch_size=13", "precision=fp32", "device=cpu"))
     setup = build(config, {})
     images = torch.full((13, 1, 16, 16), 200, dtype=torch.uint8)
-    backward(config.train, setup, setup.model, images, torch.arange(13) % 10, 0)
-    squares = sum((weight.grad.double() ** 2).sum() for weight in setup.model.parameters())
-    norm = update(setup, 1e-3, measure=False)
+    backward(config.train, setup, setup.learner.model, images, torch.arange(13) % 10, 0)
+    squares = sum((weight.grad.double() ** 2).sum() for weight in setup.learner.model.parameters())
+    norm = update(setup.learner, 1e-3, measure=False)
     assert norm.item() == pytest.approx(squares.sqrt().item(), rel=1e-5) and norm > 1e-2
 
 

@@ -15,11 +15,12 @@ from crate.config.target import call
 from crate.data.loading.loader import eval_batches, train_batches
 from crate.data.loading.prefetch import on_device
 from crate.data.splits import load_split
-from crate.data.transforms import Normalize, training
+from crate.data.transforms import training
 from crate.errors import UserError
 from crate.model import CRATE
+from crate.ranks import Ranks
 from crate.train.device import resolve_device, resolve_precision
-from crate.train.evaluate import evaluate
+from crate.train.evaluation.accuracy import accuracy
 from crate.train.optimizers.optimizer import build_optimizer, parameter_groups, set_lr
 from crate.train.schedule import authors, cosine
 from crate.train.setup import build
@@ -44,7 +45,7 @@ def batch(config, size=13):
 def loss_of(config, setup, images, labels):
     """The loss of the batch at step 0, whose gradient is added to the model's."""
     images, labels = images.to(setup.device), labels.to(setup.device)
-    return backward(config.train, setup, setup.model, images, labels, step=0)
+    return backward(config.train, setup, setup.learner.model, images, labels, step=0)
 
 
 def gradients(model):
@@ -56,18 +57,18 @@ def test_accumulating_parts_of_uneven_size_gives_the_whole_batchs_gradient(compo
     config, setup = setup_of(composed, "train.batch_size=13")
     images, labels = batch(config)
     whole = loss_of(config, setup, images, labels)
-    expected = gradients(setup.model)
-    setup.model.zero_grad()
+    expected = gradients(setup.learner.model)
+    setup.learner.model.zero_grad()
     config.train.accumulation_steps = parts
     assert torch.allclose(loss_of(config, setup, images, labels), whole, atol=1e-6)
-    for ours, theirs in zip(gradients(setup.model), expected, strict=True):
+    for ours, theirs in zip(gradients(setup.learner.model), expected, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
 def test_the_loss_is_torchs_cross_entropy_with_label_smoothing(composed):
     config, setup = setup_of(composed, "train.label_smoothing=0.2", "train.batch_size=13")
     images, labels = batch(config)
-    logits = setup.model(setup.normalize(images))
+    logits = setup.learner.model(setup.images.normalize(images))
     expected = nn.CrossEntropyLoss(label_smoothing=0.2)(logits, labels)
     assert torch.allclose(loss_of(config, setup, images, labels), expected)
 
@@ -111,8 +112,8 @@ def test_every_optimizer_takes_its_options(composed, name, kind):
     if name != "sgd":
         overrides.append("optimizer.betas=[0.8,0.95]")
     _, setup = setup_of(composed, f"optimizer={name}", *overrides)
-    group = setup.optimizer.param_groups[0]
-    assert type(setup.optimizer).__name__ == kind
+    group = setup.learner.optimizer.param_groups[0]
+    assert type(setup.learner.optimizer).__name__ == kind
     assert group["lr"] == 0.01 and group["weight_decay"] == 0.2
     assert name == "sgd" or group["betas"] == (0.8, 0.95)
 
@@ -138,41 +139,38 @@ def test_the_authors_factor_is_their_formula_once_per_epoch():
 
 def test_the_rate_of_every_group_follows_the_factor(composed):
     config, setup = setup_of(composed, "train.decay_all=false")
-    assert set_lr(setup.optimizer, 0.25) == 0.25 * config.optimizer.lr
-    set_lr(setup.optimizer, 0.5)
-    assert {group["lr"] for group in setup.optimizer.param_groups} == {0.5 * config.optimizer.lr}
+    optimizer = setup.learner.optimizer
+    assert set_lr(optimizer, 0.25) == 0.25 * config.optimizer.lr
+    set_lr(optimizer, 0.5)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5 * config.optimizer.lr}
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
 def test_evaluation_is_exact_whatever_the_batch(composed, batch_size):
     config, setup = setup_of(composed)
     images = load_split(config.data, "val")
-    found = evaluate(
-        setup.model,
-        eval_batches(images, setup.eval_transform, batch_size=batch_size, workers=0),
-        setup.normalize,
-        device=CPU,
-        precision="fp32",
-    )
+    normalize, transform = setup.images.normalize, setup.images.transform
+    batches = eval_batches(images, transform, batch_size=batch_size, workers=0)
+    batches = ((normalize(images), labels) for images, labels in batches)
+    metrics = accuracy(setup.learner.model.eval(), batches, Ranks())
     correct1 = correct5 = 0
     loss = 0.0
     with torch.no_grad():
         for image, label in (images[index] for index in range(len(images))):
-            logits = setup.model(setup.normalize(setup.eval_transform(image)[None]))[0]
+            logits = setup.learner.model(normalize(transform(image)[None]))[0]
             ranked = logits.argsort(descending=True).tolist()
             correct1 += ranked[0] == label
             correct5 += label in ranked[:5]
             loss += F.cross_entropy(logits.double(), torch.tensor(label)).item()
-    assert found["top1"] == 100 * correct1 / 360
-    assert found["top5"] == 100 * correct5 / 360
-    assert math.isclose(found["loss"], loss / 360, rel_tol=1e-6)
+    assert metrics["top1"] == 100 * correct1 / 360
+    assert metrics["top5"] == 100 * correct5 / 360
+    assert math.isclose(metrics["loss"], loss / 360, rel_tol=1e-6)
 
 
 def test_top5_of_two_classes_is_all_of_them():
-    batches = [(torch.zeros(4, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))]
+    batches = [(torch.zeros(4, 1, 1, 1), torch.tensor([0, 1, 0, 1]))]
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
-    found = evaluate(model, batches, Normalize([0.5], [0.5]), device=CPU, precision="fp32")
-    assert found["top5"] == 100.0
+    assert accuracy(model, batches, Ranks())["top5"] == 100.0
 
 
 def test_auto_precision_is_native_or_fp32():
@@ -193,10 +191,16 @@ def test_a_target_that_refuses_its_arguments_says_so(composed):
 def test_a_step_whose_crops_the_device_resizes_is_the_one_whose_worker_did(composed, augment):
     config, setup = setup_of(composed, f"augment={augment}")
     crop = call(config.augment, img_size=pair(config.data.img_size))
-    losses = []
+    train_images, losses = setup.images.splits["train"], []
     for transform in (setup.train_transform, training(config.data, crop, resize_on_device=True)):
         batches = train_batches(
-            setup.splits["train"], transform, batch_size=64, seed=0, start=0, stop=1, workers=0
+            setup.images.splits["train"],
+            transform,
+            batch_size=64,
+            seed=0,
+            start=0,
+            stop=1,
+            workers=0,
         )
         for images, labels in on_device(batches, CPU):
             losses.append(loss_of(config, setup, images, labels))
@@ -217,5 +221,5 @@ def test_a_step_on_a_gpu_follows_the_cpus(composed):
 
 def test_building_an_optimizer_remembers_its_peak_rate(composed):
     config, setup = setup_of(composed)
-    optimizer = build_optimizer(config.optimizer, setup.model, decay_all=True)
+    optimizer = build_optimizer(config.optimizer, setup.learner.model, decay_all=True)
     assert optimizer.param_groups[0]["initial_lr"] == config.optimizer.lr
