@@ -194,7 +194,7 @@ def test_a_step_whose_crops_the_device_resizes_is_the_one_whose_worker_did(compo
     train_images, losses = setup.images.splits["train"], []
     for transform in (setup.train_transform, training(config.data, crop, resize_on_device=True)):
         batches = train_batches(
-            setup.images.splits["train"],
+            train_images,
             transform,
             batch_size=64,
             seed=0,
