@@ -15,7 +15,7 @@ from crate.config.commandline.program import Program
 from crate.paths import CHECKOUT
 from crate.sweep.commands import COMMANDS
 
-SHARED = {"__init__", "arguments", "confirm"}
+SHARED = {"__init__", "arguments", "confirm", "removal"}
 GREET = """
 HELP = "greet somebody"
 

@@ -197,7 +197,7 @@ def test_clean_removes_a_sweep_but_no_run_of_another(tmp_path):
     assert refused.returncode == 0 and "nothing was removed" in refused.stdout
     assert len(runs(tmp_path)) == 7
     done = ask(tmp_path, "clean", first.path.name, "--yes")
-    assert "1 of its runs are kept, of other sweeps too" in done.stdout, done
+    assert "1 of its runs are kept for other sweeps" in done.stdout, done
     assert [run.name for run in runs(tmp_path)] == [f"crate-{key}", f"crate-{key}-old-1"]
     assert (tmp_path / "code" / "c0de").exists() and not first.path.exists()
     ask(tmp_path, "clean", "--yes")

@@ -13,7 +13,7 @@ from crate.errors import UserError
 from crate.run.ownership import Ownership
 from crate.run.records import Damaged, warn_once
 from crate.sweep.__main__ import main
-from crate.sweep.commands import clean, retry
+from crate.sweep.commands import clean, removal, retry
 from crate.sweep.launchers.local import LocalLauncher
 from crate.sweep.state import UNFINISHED, look
 from crate.sweep.stored.folder import SweepFolder
@@ -29,7 +29,7 @@ KEYS = [f"{number:012x}" for number in range(0xA, 0xE)]
 def warnings(caplog, monkeypatch):
     """The warnings of the test, which other tests' calls to `say_on_console` would swallow."""
     warn_once.cache_clear()
-    monkeypatch.setattr("crate.sweep.commands.clean.say_on_console", lambda speaks: None)
+    monkeypatch.setattr("crate.sweep.commands.removal.say_on_console", lambda speaks: None)
     monkeypatch.setattr("crate.sweep.commands.retry.say_on_console", lambda speaks: None)
     monkeypatch.setattr(logging.getLogger("crate"), "propagate", True)
     return caplog
@@ -188,7 +188,7 @@ def test_clean_decides_again_after_the_answer(tmp_path, monkeypatch, what):
             made(tmp_path, "other", KEYS[:1])
         return True
 
-    monkeypatch.setattr(clean, "confirms", meanwhile)
+    monkeypatch.setattr(removal, "confirms", meanwhile)
     with pytest.raises(UserError, match="is running" if what == "live" else "nothing was removed"):
         clean.clean_sweep(sweep, yes=False)
     assert sweep.path.exists() and sorted((tmp_path / "runs").iterdir()) == runs
