@@ -15,9 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crate.config.schema import Data, Model, pair
 from crate.config.target import call
-from crate.cost import Cost, cost
+from crate.cost import COMPRESSION_PRICES, SPARSIFIER_PRICES, Cost, cost
 from crate.data import facts
 from crate.data.splits import load_splits
+from crate.model import COMPRESSIONS, SPARSIFIERS
 from crate.model.mssa import MSSA
 from crate.paths import CHECKOUT
 from crate.run.folder import RunFolder
@@ -47,7 +48,12 @@ VARIANTS = [
     "model=vit_tiny model.global_pool=avg",
     "model=vit_tiny model.num_heads=1 model.embed_dim=20 model.depth=1",
 ]
-CASES = [*(f"model={model} {shape}" for model in MODELS for shape in SHAPES.values()), *VARIANTS]
+OPERATORS = [  # each row of both tables
+    *(f"model=crate_nano model.compression={name}" for name in COMPRESSIONS),
+    *(f"model=crate_nano model.sparsifier={name}" for name in SPARSIFIERS),
+]
+CASES = [f"model={model} {shape}" for model in MODELS for shape in SHAPES.values()]
+CASES += [*VARIANTS, *OPERATORS]
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +80,11 @@ def test_parameters_and_flops_are_those_of_the_model_really_built(composed, case
     with FlopCounterMode(display=False) as counter:
         model(images)
     assert told.forward_flops == counter.get_total_flops()
+
+
+def test_every_operator_has_a_price():
+    assert COMPRESSION_PRICES.keys() == COMPRESSIONS.keys()
+    assert SPARSIFIER_PRICES.keys() == SPARSIFIERS.keys()
 
 
 def test_the_cases_meet_attention_without_its_output_matrix(composed):
@@ -128,12 +139,13 @@ def test_a_whole_run_spends_the_flops_that_were_told(composed, tmp_path, model, 
     num_patches, patch_dim, dim = 4, 64, 16
     stem = 2 * num_patches * patch_dim * dim * 2 * len(setup.images.splits["train"])
     undeducted = stem if model == "vit_tiny" else 0
-    assert cost(config).train_flops - undeducted == counter.get_total_flops()
+    assert cost(config, facts.num_images).train_flops - undeducted == counter.get_total_flops()
 
 
 def test_what_no_formula_knows_is_none(composed):
     config = prepare(composed())
-    known = cost(config)
+    known = cost(config, facts.num_images)
+    assert cost(config) == replace(known, train_flops=None)
     assert known.train_flops > known.forward_flops > known.num_parameters > 0
     nothing = Cost(None, None, None)
     resnet = composed("model=timm", "model.kwargs.model_name=resnet18", "precision=fp32")
@@ -141,10 +153,13 @@ def test_what_no_formula_knows_is_none(composed):
     assert cost(replace(config, model=Model(_target_="crate.model.CRATE"))) == nothing
     assert cost(replace(config, model=replace(config.model, _target_="mine.Net"))) == nothing
     assert cost(replace(config, task="evaluate", checkpoint="best.pt")) == nothing
+    for operator in ({"compression": "mine.Mix"}, {"sparsifier": "mine.Soft"}):
+        assert cost(replace(config, model=replace(config.model, **operator))) == nothing
     own = Data(_target_="mine.Stripes", img_size=16, in_chans=1, num_classes=10)
     for data in (own, replace(config.data, _target_="mine.Digits")):
         assert facts.num_images(data) is None
-        assert cost(replace(config, data=data)) == replace(known, train_flops=None)
+        unknown = replace(known, train_flops=None)
+        assert cost(replace(config, data=data), facts.num_images) == unknown
 
 
 def lengths(data):
@@ -211,10 +226,11 @@ def test_a_price_needs_no_torch():
         "from crate.config.commandline.commandline import CONF\n"
         "from crate.tasks.identity import prepare\n"
         "from crate.cost import cost\n"
+        "from crate.data.facts import num_images\n"
         "schema.register()\n"
         "with initialize_config_dir(str(CONF), version_base='1.3'):\n"
         "    config = prepare(compose('config', overrides=[]))\n"
-        "assert cost(config).train_flops > 0\n"
+        "assert cost(config, num_images).train_flops > 0\n"
         "print({'torch', 'timm', 'torchvision', 'sklearn'} & set(sys.modules))\n"
     )
     command = [sys.executable, "-c", program]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from crate.config.schema import Config
 from crate.cost import Cost, cost
+from crate.data.facts import num_images
 from crate.sweep.launch.history import History
 from crate.sweep.launch.pending import Pending
 from crate.sweep.launchers.launcher import AnyLauncher
@@ -50,7 +51,7 @@ def estimates(pending: Pending, launcher: AnyLauncher) -> Priced:
     history, todo = History(pending.outputs, launcher=launcher.name), set(pending.todo)
     priced: Priced = {}
     for key, point in pending.points.items():
-        whole, state = cost(point.config), pending.states[key]
+        whole, state = cost(point.config, num_images), pending.states[key]
         is_todo = key in todo
         need = estimate(point.config, state, history, whole, launcher) if is_todo else None
         priced[key] = whole, need

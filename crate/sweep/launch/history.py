@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from crate.config.schema import Config, restore
 from crate.config.signature import shape
-from crate.cost import Cost, cost
+from crate.cost import UNKNOWN, Cost, cost
+from crate.data.facts import num_images
 from crate.run.folder import RunFolder, runs_by_signature
 from crate.run.provenance import cpu_name
 
@@ -82,9 +83,8 @@ class History:
         """The rate of each shape whose FLOPs are known; reads one configuration a shape."""
         rates = []
         for measured in self._shapes.values():
-            config = _stored_config(measured.example)
-            whole = cost(config) if config is not None else None
-            if whole is not None and whole.train_flops and whole.forward_flops:
+            config, whole = _priced(measured.example)
+            if config is not None and whole.train_flops and whole.forward_flops:
                 flops = whole.train_flops / config.train.epochs
                 seconds = statistics.median(measured.seconds)
                 rates.append(Rate(flops / seconds, whole.forward_flops, measured))
@@ -96,11 +96,14 @@ def _may_serve(config: Config, measured: Measured) -> bool:
     return config.device != "cpu" or measured.hardware == {cpu_name()}
 
 
-def _stored_config(run: Path) -> Config | None:
-    """Return a run's configuration; None where this version cannot read it."""
+def _priced(run: Path) -> tuple[Config | None, Cost]:
+    """Return a run's configuration and cost; (None, UNKNOWN) where this version cannot tell them.
+
+    The stored configuration may be of another version, and its images may be gone.
+    """
     try:
         config = OmegaConf.to_object(restore(yaml.safe_load((run / "config.yaml").read_text())))
-        cost(config)  # counts images, which may be gone
+        assert isinstance(config, Config)
+        return config, cost(config, num_images)
     except Exception:  # a run that cannot be priced is no base of an estimate
-        return None
-    return config
+        return None, UNKNOWN
