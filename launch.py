@@ -27,6 +27,7 @@ from crate.ranks import Ranks, SaidByFirst
 from crate.run.secrets import redact
 from crate.sweep.define import files as sweep_files
 from crate.sweep.launchers import LAUNCHERS
+from crate.tasks import registry
 
 
 def fail(error: Exception) -> NoReturn:
@@ -38,7 +39,6 @@ def fail(error: Exception) -> NoReturn:
 def main(cfg: DictConfig) -> float | None:
     """Runs one configuration; returns its best metric, for sweepers."""
     from crate.run.console import say_on_console
-    from crate.tasks import registry
     from crate.tasks.request import Request
 
     chosen = OmegaConf.to_container(HydraConfig.get(), resolve=False)
@@ -74,7 +74,9 @@ if __name__ == "__main__":
             fail(error)
     try:
         arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
+        commandline.add_config_dir_to_path(arguments)
         sweep_files.register(config_dir.config_dirs(arguments))
+        registry.register(arguments)
         launcher = {
             key.name: [key]
             for kind in LAUNCHERS.values()
@@ -82,7 +84,6 @@ if __name__ == "__main__":
         }
         arguments = commandline.read(arguments, launcher)
         sys.argv[1:] = arguments  # which Hydra reads, and which records and jobs repeat
-        commandline.add_config_dir_to_path(arguments)
         main()
     except Exception as error:  # composing failed: nothing has started
         fail(diagnose.explain(error, arguments))

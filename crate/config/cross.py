@@ -53,14 +53,6 @@ def cross_field_errors(config: Config) -> list[UserError]:
 def _task_errors(config: Config) -> list[UserError]:
     """Which paths belong to which task."""
     errors, task = [], config.task
-    if task != "train" and config.checkpoint is None:
-        errors.append(
-            UserError(
-                f"task={task} needs a checkpoint",
-                "a file under outputs/runs/*/checkpoints, or the authors'",
-                f"task={task} checkpoint=FILE",
-            )
-        )
     if task == "train" and config.checkpoint is not None:
         errors.append(
             UserError(

@@ -2,14 +2,19 @@
 
 A task is a module with a function `run(request)`. To add one to this package, write the module, its
 row in `TASKS`, and `conf/task/NAME.yaml`. A task from outside is named by its module,
-`task=package.module`, which `--config-dir=FOLDER` or an installation makes importable.
+`task=package.module`, or by a file `task/NAME.yaml` in `--config-dir=FOLDER`, which says
+`task: package.module`. The module lies in that folder or is installed. Imports no torch.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
+import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
+
+from hydra.core.config_store import ConfigStore
 
 from crate.errors import UserError, close, nearest, shorten
 
@@ -51,15 +56,24 @@ def find(name: str) -> Task:
         ) from error
     if not callable(getattr(module, "run", None)):
         raise UserError(f"task={name}: the module has no function run(request)", YOUR_OWN)
-    return module
+    return cast(Task, module)
 
 
 def is_module(name: str) -> bool:
-    """Return whether a task's name can only be that of a module: it has a dot, or is importable."""
+    """Return whether a task's name is that of a user's module: it has a dot, or can be imported."""
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         return False
-    return len(parts) > 1 or find_spec(name) is not None
+    return len(parts) > 1 or (name not in sys.stdlib_module_names and find_spec(name) is not None)
+
+
+def register(arguments: list[str]) -> None:
+    """Make each module that is typed as `task=MODULE` an option of the group `task`."""
+    for text in arguments:
+        match = re.fullmatch(r"\+{0,2}task=([\w.]+)", text)
+        if match and match[1] not in TASKS and is_module(match[1]):
+            node = {"task": match[1]}
+            ConfigStore.instance().store(match[1], node, group="task", package="_global_")
 
 
 def _unknown(name: str) -> UserError:

@@ -28,7 +28,7 @@ def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str,
     and of the authors' checkpoints is `cfg`. Raises UserError where there is no such checkpoint.
     """
     if cfg.checkpoint is None:
-        check.typed(cfg)  # says that a checkpoint is needed
+        check.typed(cfg, [_no_checkpoint(cfg.task)])  # raises it with other mistakes
     path = absolute(cfg.checkpoint)
     require_checkpoint(path, "checkpoint")
     from crate.train.checkpoints.checkpoint import read
@@ -44,6 +44,14 @@ def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str,
             "checkpoint=FILE",
         )
     return cfg, values, path
+
+
+def _no_checkpoint(task: str) -> UserError:
+    return UserError(
+        f"task={task} needs a checkpoint",
+        "a file under outputs/runs/*/checkpoints, or the authors'",
+        f"task={task} checkpoint=FILE",
+    )
 
 
 def _with_typed(

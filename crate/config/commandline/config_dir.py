@@ -23,5 +23,9 @@ def options_by_group(folders: list[Path]) -> dict[str, list[str]]:
         for file in sorted(folder.glob("*/**/*.yaml")):
             group = file.parent.relative_to(folder).as_posix()
             groups.setdefault(group, []).append(file.stem)
-    sweeps = ConfigStore.instance().repo.get("sweep", {})  # registered from sweeps/*.yaml
-    return groups | {"sweep": [Path(name).stem for name in sweeps]}
+    for group in ("sweep", "task"):  # registered: sweeps/*.yaml, and a user's own task
+        names = ConfigStore.instance().repo.get(group, {})
+        groups[group] = list(
+            dict.fromkeys([*groups.get(group, []), *(Path(n).stem for n in names)])
+        )
+    return groups

@@ -16,7 +16,6 @@ from crate.config.schema.optimizer import Optimizer
 from crate.config.schema.schedule import Schedule
 from crate.config.schema.tracker import Tracker
 
-TASKS = ("train", "evaluate", "export")
 PRECISIONS = {  # words of other programs
     "fp64": "fp32",
     "float64": "fp32",
@@ -108,7 +107,9 @@ class Train:
 class Config:
     """One run."""
 
-    task: str = option("train", "what to do", identity=False, choices=TASKS)
+    task: str = option(
+        "train", "what to do: an option of the group, or a module of your own", identity=False
+    )
     seed: int = option(
         0,
         "seed of all that is drawn: weights, order, augmentation",
