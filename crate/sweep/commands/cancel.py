@@ -33,34 +33,34 @@ def run(arguments: argparse.Namespace) -> int:
     return cancel(sweep_of(arguments), arguments.runs, yes=arguments.yes)
 
 
-def cancel(sweep: SweepFolder, wanted: list[str], *, yes: bool) -> int:
-    """End what is at work of a sweep, once that is agreed to.
+def cancel(sweep: SweepFolder, words: list[str], *, yes: bool) -> int:
+    """End the active runs of a sweep that `words` select, after asking; return 0.
 
-    Raise UserError if a launcher refuses.
+    Runs that another sweep started are left alone. Raise UserError if a launcher refuses.
     """
     say_on_console(True)
-    selection = Selection(sweep, wanted)
+    selection = Selection(sweep, words)
     active = selection.in_states(*ACTIVE)
-    ours = [key for key in active if selection.is_own(key)]
+    own = [key for key in active if selection.is_own(key)]
     for key in active:
-        if key not in ours:
+        if key not in own:
             print(f"left alone, started elsewhere: {as_words(selection.swept[key])}")
-    if not ours:
+    if not own:
         print("nothing of this sweep is at work")
         return 0
-    for key in ours:
+    for key in own:
         print(f"{selection.states[key].state:9} {as_words(selection.swept[key])}")
-    if not yes and not confirms(f"end these {len(ours)} runs?"):
+    if not yes and not confirms(f"end these {len(own)} runs?"):
         print("nothing was ended")
         return 0
     with locked(sweep.outputs):
         sweep.repair()
-        _end(Selection(sweep, wanted), ours)
+        _end(Selection(sweep, words), own)
     return 0
 
 
 def _end(selection: Selection, keys: list[str]) -> None:
-    """Mark runs as cancelled, and have the launcher of each end its job."""
+    """Mark runs as cancelled, and have their launchers end their jobs."""
     jobs: dict[str, dict[Path, str]] = defaultdict(dict)  # launcher -> run folder -> job
     for key in keys:
         state = selection.states[key]

@@ -49,8 +49,8 @@ def log_files(selection: Selection, key: str) -> Iterator[Path]:
     if path is not None and (path / "log").exists():
         yield path / "log"
     for attempt in selection.manifest.points[key].attempts:
-        if attempt.slurm:
-            yield from sorted(jobs.glob(f"{attempt.slurm}_*_log.*"))
+        if attempt.job_id is not None:
+            yield from selection.sweep.job_logs(attempt.job_id.name)
     for name in (f"{key}.out", "workers.out"):
         if (jobs / name).exists() and (jobs / name).stat().st_size:
             yield jobs / name

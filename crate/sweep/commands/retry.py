@@ -1,4 +1,4 @@
-"""`retry`: run again what did not finish, with the configuration frozen at its launch."""
+"""`retry`: run again what did not finish, with the configuration that its launch froze."""
 
 from __future__ import annotations
 
@@ -49,16 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     return retry(sweep_of(arguments), arguments.runs, states, new_code=arguments.new_code)
 
 
-def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new_code: bool) -> int:
-    """Hand the runs in `states` over again, to the launcher of the sweep's last launch.
+def retry(sweep: SweepFolder, words: list[str], states: tuple[str, ...], *, new_code: bool) -> int:
+    """Hand the runs in `states` that `words` select to the launcher of the sweep's last launch.
 
-    Each goes on from its last checkpoint, in the snapshot that it had, or in one of the checkout
-    as it is now. Return 1 if a run that was waited for did not finish, or could not be run again.
+    Each run continues from its last checkpoint, with its former code snapshot or, for `new_code`,
+    with a snapshot of the present checkout. Return 1 if a run could not be run again, or did not
+    finish although this waited for it.
     """
     say_on_console(True)
     with locked(sweep.outputs):
         sweep.repair()
-        selection = Selection(sweep, wanted)
+        selection = Selection(sweep, words)
         manifest = selection.manifest
         asked = selection.in_states(*states)
         launcher = _launcher(sweep, manifest) if asked else None
@@ -88,20 +89,21 @@ def retry(sweep: SweepFolder, wanted: list[str], states: tuple[str, ...], *, new
 
 
 def _points(sweep: SweepFolder, manifest: Manifest, keys: list[str]) -> dict[str, PointFile]:
-    """Return the frozen points that can be read; log an error with the remedy for the others."""
+    """Return the frozen points that can be read; log an error with a remedy for each other one."""
     points = {}
     for key in keys:
         try:
             points[key] = sweep.point(key)
         except UserError as error:
-            what = f"{error.given}, so that {as_words(manifest.points[key].swept)} is not run again"
+            values = as_words(manifest.points[key].swept)
+            given = f"{error.given}, so that {values} is not run again"
             allowed = "launching the sweep again, which freezes the point anew"
-            logger.error("error: %s", UserError(what, allowed, _command(manifest)))
+            logger.error("error: %s", UserError(given, allowed, _command(manifest)))
     return points
 
 
 def _command(manifest: Manifest) -> str:
-    """Return what to type to launch a sweep again."""
+    """Return the command that launched a sweep last."""
     command = manifest.launches[-1].command if manifest.launches else []
     return shlex.join(["python", *command]) if command else "the command of its launch"
 
@@ -123,23 +125,25 @@ def _launcher(sweep: SweepFolder, manifest: Manifest) -> AnyLauncher:
 def _snapshots(
     sweep: SweepFolder, manifest: Manifest, points: dict[str, PointFile], *, new_code: bool
 ) -> dict[str, Path]:
-    """Return the code snapshot that each run is to be run by."""
+    """Return the code snapshot for each run: a new one for `new_code`, or its former one.
+
+    Raise UserError if a former snapshot is unknown, gone or altered.
+    """
     if new_code and points:
-        roots = {point.data_root for point in points.values()} - {None}
+        roots = {point.data_root for point in points.values() if point.data_root}
         code = snapshot.take(sweep.outputs, excluded=[Path(root) for root in sorted(roots)])
         return dict.fromkeys(points, code)
-    found = {}
+    snapshots = {}
     for key in points:
         codes = [each.code for each in manifest.points[key].attempts if each.code]
         codes = codes or [each.code for each in manifest.launches if each.code]
         if not codes:
             given = f"the manifest of {sweep.path.name} does not tell which code ran {key}"
-            raise UserError(given, "the checkout as it is now", "--new-code")
-        found[key] = snapshot.place(sweep.outputs, codes[-1])
-        if not found[key].is_dir():
-            raise UserError(
-                f"the snapshot {found[key]} is gone", "the checkout as it is now", "--new-code"
-            )
-    for code in set(found.values()):
+            raise UserError(given, "the present checkout", "--new-code")
+        snapshots[key] = snapshot.place(sweep.outputs, codes[-1])
+        if not snapshots[key].is_dir():
+            given = f"the snapshot {snapshots[key]} is gone"
+            raise UserError(given, "the present checkout", "--new-code")
+    for code in set(snapshots.values()):
         snapshot.require_intact(code)
-    return found
+    return snapshots

@@ -1,4 +1,4 @@
-"""Sweep files: `sweeps/NAME.yaml` in the checkout, and below a folder given as `--config-dir`."""
+"""Sweep files: `sweeps/NAME.yaml` in the checkout and in the folder of `--config-dir`."""
 
 from __future__ import annotations
 

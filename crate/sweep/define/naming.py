@@ -1,4 +1,4 @@
-"""The identity of a sweep: its name, and what was typed for all of its points."""
+"""The identity of a sweep: its name, and the overrides that all of its points share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GROUPS = ("model", "optimizer", "data", "schedule", "augment", "experiment")
 
 
 def sweep_name(points: list[Point], master: DictConfig) -> str:
-    """Return the sweep's name: as typed, of its file, or the swept keys."""
+    """Return the sweep's name: typed, that of its file, or made of the swept keys."""
     if master.name is not None:
         return master.name
     if master.sweep is not None:
@@ -23,9 +23,9 @@ def sweep_name(points: list[Point], master: DictConfig) -> str:
 
 
 def identity_of_fixed(point: Point, master: DictConfig) -> list[str]:
-    """Return what was typed for all points, as far as it can change their results.
+    """Return the typed overrides that all points share and that can change their results.
 
-    A path below the checkout counts as typed there, so that the sweep is the same from any folder.
+    A path below the checkout is made relative to it, so that two checkouts agree on the sweep.
     """
     known = {*GROUPS, "init_from", *known_keys(point.config)}
     typed = [text for text in fixed_overrides(master) if parse(text).key_or_group in known]

@@ -1,4 +1,4 @@
-"""What a sweep tells Weights & Biases about each of its points."""
+"""The name, tags and values that a sweep gives to Weights & Biases for each point."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LONGEST_NAME, LONGEST_TAG = 128, 64  # characters, by W&B's limits
 
 
 def describe(config: Config, swept: dict[str, Any], values: dict[str, Any]) -> None:
-    """Fill the tracker's name, tags, swept values and published result, where it is wandb.
+    """Fill in the name, tags, swept values and published result of a wandb tracker.
 
-    `values` are all overrides of the point by key, `swept` those that differ between points. What
-    the user typed for the tracker stays.
+    `values` are all overrides of the point by key, `swept` those that differ between points. Values
+    that the user typed for the tracker stay.
     """
     tracker, sweep = config.tracker, config.sweep
     if not isinstance(tracker, Wandb):
@@ -31,9 +31,9 @@ def describe(config: Config, swept: dict[str, Any], values: dict[str, Any]) -> N
 
 
 def run_name(swept: dict[str, Any], seed: int) -> str:
-    """Return `sparsity=0.5 seed=1`: the swept values and always the seed.
+    """Return the name of a run, `sparsity=0.5 seed=1`: its swept values and its seed.
 
-    A value that would make the name longer than W&B admits is left out whole.
+    A value that would make the name longer than W&B allows is left out.
     """
     names = short_names(swept)
     last = f"seed={seed}"
@@ -47,10 +47,10 @@ def run_name(swept: dict[str, Any], seed: int) -> str:
 
 
 def _published(sweep: Sweep, swept: dict[str, Any], metric: str) -> dict[str, Any]:
-    """Return what was published of a point, less the swept values themselves."""
-    found: dict[str, Any] = {}
+    """Return the published values of a point, without its swept values."""
+    published: dict[str, Any] = {}
     for row in sweep.published:
         keys = row.keys() & swept.keys()
         if keys and metric in row and all(row[key] == swept[key] for key in keys):
-            found |= {key: value for key, value in row.items() if key not in swept}
-    return found
+            published |= {key: value for key, value in row.items() if key not in swept}
+    return published

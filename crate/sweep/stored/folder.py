@@ -12,6 +12,8 @@ damaged is rebuilt from `points/` and the runs.
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from pathlib import Path
 
@@ -96,6 +98,10 @@ class SweepFolder:
         if point is None:
             raise Damaged(f"{file} is missing")
         return point
+
+    def job_logs(self, job: str) -> list[Path]:
+        """Return the files with the output of a launcher's job; [] for a local pool."""
+        return sorted(self.jobs.glob(f"{glob.escape(os.path.basename(job))}_*_log.*"))
 
     @property
     def _manifest_file(self) -> Path:

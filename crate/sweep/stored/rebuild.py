@@ -92,7 +92,7 @@ def _attempts(path: Path, point: PointFile, run: Path | None) -> list[Attempt]:
 
 
 def _is_of(path: Path, job: str) -> bool:
-    """Tell whether a sweep has a job: its output is in the sweep, or the file that it names."""
+    """Return whether the sweep folder `path` holds output or the heartbeat file of a job."""
     if os.path.dirname(job):
         return Path(job).parent == path
     return any(path.glob(f"jobs/{job}_*"))

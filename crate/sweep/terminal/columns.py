@@ -1,6 +1,7 @@
-"""Tables that fit the terminal: equal columns move above, long values shrink, others are dropped.
+"""Tables that fit the width of the terminal.
 
-No value is ever cut in silence: what is shortened shows `…`, and a dropped column is named below.
+A column with equal cells becomes a line above the table, long values are shortened and show `…`,
+and columns that do not fit are dropped and named below the table.
 """
 
 from __future__ import annotations
@@ -26,25 +27,26 @@ class Column:
 
     name: str
     cells: Sequence[str]
-    drop: int = 0  # the column with the highest number is dropped first; 0: never dropped
-    moves: bool = True  # above the table, where all cells are equal
-    is_swept: bool = False  # values of a swept key: may be shortened in the middle
-    is_text: bool = False  # free text: takes the width that is left, shortened at its end
+    drop: int = 0  # the column with the highest number is dropped first; 0: never
+    moves: bool = True  # becomes a line above the table if all cells are equal
+    is_swept: bool = False  # values of a swept key: shortened in the middle
+    is_text: bool = False  # free text: takes the remaining width, shortened at its end
     is_right: bool = False
     styles: Sequence[str] | None = None
 
     @property
     def width(self) -> int:
-        """Characters that the widest line of the column takes."""
+        """The characters of the widest line."""
         lines = [line for cell in self.cells for line in cell.split("\n")]
         return max(map(cell_len, [self.name, *lines]))
 
     @property
     def needed(self) -> int:
+        """The characters that the column takes at least."""
         return min(self.width, SHORTEST_TEXT) if self.is_text else self.width
 
     def shortened(self, width: int) -> Column:
-        """Return the column with values of at most `width`; itself if two would look alike."""
+        """Return the column with values of at most `width`; unchanged if two would look alike."""
         cells = [_middle(cell, width) for cell in self.cells]
         alike = len(set(cells)) < len(set(self.cells))
         return self if alike or not self.is_swept else replace(self, cells=cells)
@@ -62,7 +64,7 @@ def fitted(columns: Sequence[Column], width: int) -> Group:
 
 
 def _move_equal(columns: Sequence[Column]) -> tuple[list[Column], str]:
-    """Take out the columns without information, and those whose cells are all equal."""
+    """Remove columns without information; return the others, and the line of equal columns."""
     kept, equal = [], []
     for column in columns:
         values = set(column.cells)
@@ -77,7 +79,10 @@ def _move_equal(columns: Sequence[Column]) -> tuple[list[Column], str]:
 
 
 def _narrow(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
-    """Shorten values, then drop columns by priority, then shorten more, as far as needed."""
+    """Shorten values, drop columns by priority, and shorten more, until the table fits.
+
+    Return the columns, and the names of those that were dropped.
+    """
     dropped: list[str] = []
     for limit in (40, 24):
         if _total(columns) > width:
@@ -93,12 +98,12 @@ def _narrow(columns: list[Column], width: int) -> tuple[list[Column], list[str]]
 
 
 def _merge_swept(columns: list[Column], width: int) -> list[Column]:
-    """Put the values of all swept keys into one column, which wraps between two of them."""
+    """Merge the values of all swept keys into one column, wrapped between values."""
     swept = [column for column in columns if column.is_swept]
     if not swept:
         return columns
-    rest = [column for column in columns if not column.is_swept]
-    left = max(SHORTEST_TEXT, width - _total(rest) - GAP)
+    others = [column for column in columns if not column.is_swept]
+    left = max(SHORTEST_TEXT, width - _total(others) - GAP)
     cells = []
     for values in zip(*(column.cells for column in swept), strict=True):
         pairs = [f"{column.name}={value}" for column, value in zip(swept, values, strict=True)]
@@ -127,7 +132,7 @@ def _draw(columns: list[Column], width: int) -> Table:
 
 
 def _text_widths(columns: list[Column], width: int) -> dict[int, int]:
-    """Return the width of each text column, by its place: they share what the others leave."""
+    """Return the widths of the text columns by index; they share what the others leave."""
     texts = [number for number, column in enumerate(columns) if column.is_text]
     left, widths = max(width - _total(columns), 0), {}
     for done, number in enumerate(sorted(texts, key=lambda number: columns[number].width)):
@@ -138,7 +143,7 @@ def _text_widths(columns: list[Column], width: int) -> dict[int, int]:
 
 
 def _middle(text: str, width: int) -> str:
-    """Return a text of at most `width` characters, with `…` for what its middle lost."""
+    """Return a text shortened to `width` characters, with `…` in its middle."""
     if len(text) <= width:
         return text
     tail = (width - 1) // 2
@@ -150,5 +155,5 @@ def _end(text: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return the lines of a text, broken between words alone."""
+    """Return the lines of a text, broken only between words."""
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""The runs of a sweep as lines of text, for `status` and for launchers that wait."""
+"""The table of a sweep's runs, and how values are written in it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def duration(seconds: float | None) -> str:
 
 
 def swept_columns(swept: list[dict[str, Any]]) -> list[Column]:
-    """Return a column for each swept key, of the values of each row."""
+    """Return a column for each swept key; `swept` holds the values of each row."""
     names = short_names(key for values in swept for key in values)
     return [
         Column(name, [str(values.get(key, "-")) for values in swept], is_swept=True)
@@ -54,7 +54,7 @@ def state_column(states: list[str]) -> Column:
 
 
 def table(swept: dict[str, dict[str, Any]], states: dict[str, RunState]) -> Group:
-    """Return one row for each run: state, step, speed, time to end, heartbeat, attempts, metric."""
+    """Return a table with a row for each run: state, values, progress and metric."""
     rows = [_cells(states[key]) for key in swept]
 
     def column(name: str, **options: Any) -> Column:
@@ -76,7 +76,7 @@ def table(swept: dict[str, dict[str, Any]], states: dict[str, RunState]) -> Grou
 
 
 def _cells(state: RunState) -> dict[str, str]:
-    """Return a run's cells by their column, but for its values."""
+    """Return the cells of a run's progress and metric, by column."""
     status, at_work = state.status, state.state in ("running", "stalled")
     speed, remaining = status.images_per_s, status.remaining_s
     return {

@@ -1,4 +1,4 @@
-"""Follows runs until they have ended: a line for each that ends, and a live table on a terminal."""
+"""Follow runs until they have ended: a line for each, and a live table on a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_S = 2.0
 
 
 class Watch:
-    """Follows the runs of `swept`, the values of each by signature, below `outputs`."""
+    """Follows runs below `outputs`; `swept` holds their swept values by signature."""
 
     def __init__(self, swept: dict[str, dict[str, Any]], outputs: str) -> None:
         self.swept, self.outputs = swept, outputs
@@ -29,7 +29,7 @@ class Watch:
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Watch:
-        self._look()  # what is finished already needs no line
+        self._look()  # runs that are finished already need no line
         self._ended |= {key for key, state in self.states.items() if state.state == "finished"}
         if console.is_terminal:
             self._live.start()
@@ -39,34 +39,34 @@ class Watch:
         self._live.stop()
 
     def update(self) -> None:
-        """Look at all runs, print a line for each that has ended since, draw those at work."""
-        rest = self._look()
+        """Print a line for each run that has ended since the last call; redraw the live table."""
+        pending = self._look()
         if console.is_terminal:
-            at_work = [key for key in rest if self.states[key].state in ("running", "stalled")]
+            at_work = [key for key in pending if self.states[key].state in ("running", "stalled")]
             self._live.update(table({key: self.swept[key] for key in at_work}, self.states))
             self._live.refresh()
-        for key in rest:
+        for key in pending:
             if not self.states[key].is_active:
                 self._ended.add(key)
                 self._say_end(key)
 
     def _look(self) -> list[str]:
-        """Renew the states of the runs that had not ended yet; return their signatures."""
+        """Renew the states of the runs that have not ended yet; return their signatures."""
         folders = runs_by_signature(self.outputs)
-        rest = [key for key in self.swept if key not in self._ended]
-        self.states |= look({key: folders.get(key) for key in rest})
-        return rest
+        pending = [key for key in self.swept if key not in self._ended]
+        self.states |= look({key: folders.get(key) for key in pending})
+        return pending
 
     def say_stopped(self) -> None:
-        """Print one line with the counts of a launch that was stopped."""
+        """Print one line with the counts of states after a launch was stopped."""
         self._look()
         numbers = Counter(map(_how_far, self.states.values()))
         order = sorted(numbers.items(), key=lambda entry: entry[0] != "finished")
-        told = ", ".join(f"{number} {name}" for name, number in order)
-        logger.info("stopped: %s; the same command goes on where the runs were", told)
+        counts = ", ".join(f"{number} {name}" for name, number in order)
+        logger.info("stopped: %s; the same command goes on where the runs were", counts)
 
     def follow(self) -> None:
-        """Returns once all have ended."""
+        """Return once all runs have ended."""
         self.update()
         while not self.has_ended:
             time.sleep(POLL_S)
@@ -74,7 +74,7 @@ class Watch:
 
     @property
     def has_ended(self) -> bool:
-        """Whether no run is at work or waits any more."""
+        """Whether all runs have ended."""
         return len(self._ended) == len(self.swept)
 
     def _say_end(self, key: str) -> None:
@@ -82,15 +82,15 @@ class Watch:
         status = state.status
         if state.state == "finished":
             last, best = map(status.compared_by.text, (status.last, status.best))
-            told = f"{status.objective} last {last}, best {best}, {duration(status.time_s)}"
-            logger.info("%s  %s  %s  %s", count, state.state, as_words(self.swept[key]), told)
+            result = f"{status.objective} last {last}, best {best}, {duration(status.time_s)}"
+            logger.info("%s  %s  %s  %s", count, state.state, as_words(self.swept[key]), result)
         else:
             reason = (state.reason or "").partition("\n")[0]
             logger.error("%s  %s  %s  %s", count, state.state, as_words(self.swept[key]), reason)
 
 
 def _how_far(state: RunState) -> str:
-    """Return how a stopped launch left a run: `saved`, `not begun`, or its state."""
+    """Return a run's state; one that was stopped is either `saved` or `not begun`."""
     if state.state != "stopped":
         return state.state
     return "saved" if state.status.attempts else "not begun"
