@@ -203,13 +203,31 @@ def _how_to_mend(group: str, node: Target, refused: list[str], names: list[str])
 
 
 def _refusal(node: Model, data: Data) -> list[UserError]:
-    """Return what a model's function says of its arguments and the data in its `check`, if any."""
+    """Return why a model's function refuses its arguments or the data; it has a `check` for that.
+
+    Such a check is called with an image's shape (channels, height, width), the number of classes
+    and the arguments, and raises ValueError.
+    """
     target = locate(node._target_)
     check = getattr(target, "check", None) if inspect.isfunction(target) else None
+    if check is None:
+        return []
+    from crate.model.from_timm import ArgumentError  # imports torch, as the target has done
+
     try:
-        if check is not None:
-            image_shape = (data.in_chans, *pair(data.img_size))
-            check(image_shape, data.num_classes, **arguments(node))
+        check((data.in_chans, *pair(data.img_size)), data.num_classes, **arguments(node))
+    except ArgumentError as error:
+        fix = f"no model.kwargs.{error.argument}"
+        for name, value in error.instead.items():
+            fix = f"{_key(name, node)}={'VALUE' if value is None else value}"
+        return [UserError(error.given, error.allowed, fix)]
     except ValueError as error:
         return [UserError(str(error))]
     return []
+
+
+def _key(argument: str, node: Model) -> str:
+    """Return the key that sets an argument of a model's function."""
+    if argument == "img_size":
+        return "data.img_size"
+    return f"{'' if argument in node.kwargs else '+'}model.kwargs.{argument}"

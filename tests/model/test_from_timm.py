@@ -8,8 +8,10 @@ import torch
 from timm.models import _builder
 from timm.optim import param_groups_weight_decay
 
+from crate.errors import UserError
 from crate.model import CRATE
-from crate.model.from_timm import check, create
+from crate.model.from_timm import ArgumentError, check, create
+from crate.tasks.identity import prepare
 from crate.train.optimizers.optimizer import parameter_groups
 
 # Convnets, of which img_size is no argument, and transformers that are built for one size.
@@ -41,8 +43,11 @@ def test_crate_is_one_of_them_and_a_pair_is_a_size():
 
 
 def test_what_the_meta_device_refuses_the_cpu_refuses_and_the_named_size_fits():
-    with pytest.raises(ValueError, match=r"does not fit.*\n.*\n  type:    data.img_size=32"):
+    with pytest.raises(
+        ArgumentError, match=r"does not fit.*\n  allowed: 32, 64,.* pixels"
+    ) as refused:
         check((1, 16, 16), 10, **kwargs("convnext_atto", 16))
+    assert refused.value.instead == {"img_size": 32}
     with pytest.raises(RuntimeError):
         create(**kwargs("convnext_atto", 16))(torch.zeros(2, 1, 16, 16))
     assert create(**kwargs("convnext_atto"))(torch.zeros(2, 1, 32, 32)).shape == (2, 10)
@@ -66,13 +71,32 @@ def test_what_cannot_train_is_refused(given, says):
     assert says in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("typed", "fix"),
+    [
+        ("model.kwargs.model_name=convnext_atto data.img_size=16", "data.img_size=32"),
+        ("model.kwargs.model_name=resnet10tt", "model.kwargs.model_name=resnet10t"),
+        (
+            "model.kwargs.model_name=crate_tiny_patch16_224 +model.kwargs.sparsty=1",
+            "+model.kwargs.sparsity=VALUE",
+        ),
+        ("model.kwargs.model_name=resnet10t +model.kwargs.qqq=1", "no model.kwargs.qqq"),
+    ],
+)
+def test_the_command_line_is_told_what_to_type(composed, typed, fix):
+    with pytest.raises(UserError) as refused:
+        prepare(composed("model=timm", "precision=fp32", *typed.split()))
+    assert refused.value.fix == fix and refused.value.allowed
+    assert str(refused.value).endswith(f"  type:    {fix}")
+
+
 def test_what_the_user_gives_wins_where_the_model_can_do_it():
     check((1, 32, 32), 10, **kwargs("vit_tiny_patch16_224", 64, dynamic_img_size=True))
 
 
 def test_weights_that_cannot_be_had_are_said_in_words():
     check((1, 32, 32), 10, **kwargs("crate_tiny_patch16_224", patch_size=16, pretrained=True))
-    with pytest.raises(ValueError, match="its weights cannot be had: No pretrained weights exist"):
+    with pytest.raises(ValueError, match="cannot load its weights: No pretrained weights exist"):
         create(**kwargs("crate_tiny_patch16_224", pretrained=True))
 
 

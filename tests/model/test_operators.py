@@ -13,7 +13,7 @@ from crate.config.schema import CRATE as Schema
 from crate.config.target import arguments
 from crate.errors import UserError
 from crate.model import COMPRESSIONS, CRATE, SPARSIFIERS, Trace
-from crate.tasks.train import prepare
+from crate.tasks.identity import prepare
 from tests.launching import TINY, launch, run_folder
 
 CODE = '''
