@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from crate.config import schema
-from crate.config.check import unresolved
-from crate.config.commandline import commandline, config_dir, diagnose, typed_paths
+from crate.config.checks.tree import unresolved
+from crate.config.commandline import config_dir, diagnose, reader, typed_paths
 from crate.config.reference import help
 from crate.config.reference.keys import walk
 from crate.errors import UserError
@@ -45,7 +45,7 @@ def main(cfg: DictConfig) -> float | None:
     try:
         is_single = chosen["mode"] is RunMode.RUN
         if is_single:
-            commandline.require_no_launcher(chosen["overrides"]["hydra"])
+            reader.require_no_launcher(chosen["overrides"]["hydra"])
         ranks = Ranks.detect()
         say_on_console(ranks.is_first)
         choices, typed = chosen["runtime"]["choices"], chosen["overrides"]["task"]
@@ -74,7 +74,7 @@ if __name__ == "__main__":
             fail(error)
     try:
         arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
-        commandline.add_config_dir_to_path(arguments)
+        reader.add_config_dir_to_path(arguments)
         sweep_files.register(config_dir.config_dirs(arguments))
         registry.register(arguments)
         launcher = {
@@ -82,7 +82,7 @@ if __name__ == "__main__":
             for kind in LAUNCHERS.values()
             for key in walk(kind.options_type, "hydra.launcher.")
         }
-        arguments = commandline.read(arguments, launcher)
+        arguments = reader.read(arguments, launcher)
         sys.argv[1:] = arguments  # which Hydra reads, and which records and jobs repeat
         main()
     except Exception as error:  # composing failed: nothing has started

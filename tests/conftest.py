@@ -21,8 +21,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from crate.config import schema
-from crate.config.commandline.commandline import CONF
 from crate.data.published import PUBLISHED
+from crate.paths import CONF
 from tests import made
 
 schema.register()

@@ -223,7 +223,7 @@ def test_a_price_needs_no_torch():
         "import sys\n"
         "from hydra import compose, initialize_config_dir\n"
         "from crate.config import schema\n"
-        "from crate.config.commandline.commandline import CONF\n"
+        "from crate.paths import CONF\n"
         "from crate.tasks.identity import prepare\n"
         "from crate.cost import cost\n"
         "from crate.data.facts import num_images\n"

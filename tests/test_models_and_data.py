@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from crate.config.commandline.commandline import CONF
+from crate.paths import CONF
 from crate.tasks.identity import prepare
 from crate.train.setup import build
 from crate.train.step import backward, update

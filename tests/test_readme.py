@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from crate.config.commandline.commandline import CONF
-from crate.paths import CHECKOUT
+from crate.paths import CHECKOUT, CONF
 from crate.run.records import read_json
 from tests.launching import TINY, launch, run_folder
 from tests.sweep.asking import ask

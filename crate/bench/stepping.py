@@ -181,7 +181,7 @@ def configuration(way: Way) -> Any:
 
     from crate.config import schema
     from crate.config.check import typed
-    from crate.config.commandline.commandline import CONF
+    from crate.paths import CONF
 
     schema.register()
     overrides = [f"model={way.model}", "data=imagefolder", "data.root=/", "optimizer=adamw"]

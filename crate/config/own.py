@@ -10,25 +10,30 @@ from crate.config.schema import SCHEMAS, Target
 from crate.errors import UserError
 
 
-def is_own(node: DictConfig) -> bool:
+def type_of(node: DictConfig) -> type:
+    """Return the dataclass that types a node, or `dict` for an untyped node."""
+    return OmegaConf.get_type(node) or dict
+
+
+def is_own(node: object) -> bool:
     """Return whether a node of the composed tree builds a user's own target.
 
-    It answers for the tree what `Target.is_own` answers for the typed configuration.
+    The answer is that of `Target.is_own`, given before the node is typed.
     """
-    schema = OmegaConf.get_type(node)
-    if not issubclass(schema, Target) or OmegaConf.is_missing(node, "_target_"):
+    if not isinstance(node, DictConfig) or OmegaConf.is_missing(node, "_target_"):
         return False
-    return node._target_ != schema._target_
+    schema = type_of(node)
+    return issubclass(schema, Target) and schema.is_own_target(node._target_)
 
 
 def added_keys(node: DictConfig) -> list[str]:
     """Return the keys that the schema of a typed node does not have."""
-    names = {entry.name for entry in fields(OmegaConf.get_type(node))}
-    return [key for key in node if key not in names]
+    names = {entry.name for entry in fields(type_of(node))}
+    return [str(key) for key in node if key not in names]
 
 
 def own_arguments(cfg: DictConfig) -> tuple[DictConfig, list[UserError]]:
-    """Return `cfg` with the added keys of the user's own nodes under `kwargs`, and what is wrong.
+    """Return `cfg` with the added keys of the user's own nodes under `kwargs`, and the mistakes.
 
     `cfg` is left as it is. So `model.gate=0.5` and `model.kwargs.gate=0.5` make the same
     configuration, and a key given both ways is an error.
@@ -40,7 +45,7 @@ def own_arguments(cfg: DictConfig) -> tuple[DictConfig, list[UserError]]:
     OmegaConf.resolve(cfg)  # before keys move away from what they refer to
     for group in own:
         node = cfg[group]
-        OmegaConf.set_struct(node, False)  # else no key of a typed node can be removed
+        OmegaConf.set_struct(node, False)  # otherwise no key of a typed node can be removed
         for key in added_keys(node):
             if key in node.kwargs:
                 given = f"{group}.{key} and {group}.kwargs.{key} are the same argument"
@@ -48,3 +53,12 @@ def own_arguments(cfg: DictConfig) -> tuple[DictConfig, list[UserError]]:
             node.kwargs[key] = node._get_node(key)
             del node[key]
     return cfg, errors
+
+
+def stored_key(tree: DictConfig, key: str) -> str:
+    """Return where a stored configuration holds a key: an own target's arguments in `kwargs`."""
+    group, _, name = key.partition(".")
+    node = tree._get_node(group) if group in tree else None
+    if is_own(node) and name.partition(".")[0] not in tree[group]:
+        return f"{group}.kwargs.{name}"
+    return key

@@ -10,8 +10,17 @@ from typing import Any
 from crate.config.schema import NO_NEUTRAL, Config, pair
 
 DIGITS = 12  # hexadecimal; 48 bits
-_FREE_OF_COST = ("seed", "train.epochs", "train.label_smoothing", "schedule", "model.sparsity")
-_FREE_OF_COST += ("model.step_size", "optimizer.lr", "optimizer.weight_decay", "objective")
+FREE_OF_COST = (
+    "seed",
+    "train.epochs",
+    "train.label_smoothing",
+    "schedule",
+    "model.sparsity",
+    "model.step_size",
+    "optimizer.lr",
+    "optimizer.weight_decay",
+    "objective",
+)
 
 
 def signature(config: Config, data: Any = None, init_from: str | None = None) -> str:
@@ -29,7 +38,7 @@ def signature(config: Config, data: Any = None, init_from: str | None = None) ->
 def shape(config: Config) -> str:
     """Returns the hash of all that decides how long an epoch takes on a given machine."""
     values = identity(config)
-    for key in _FREE_OF_COST:
+    for key in FREE_OF_COST:
         *parents, last = key.split(".")
         node: Any = values
         for parent in parents:

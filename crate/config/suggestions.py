@@ -26,7 +26,8 @@ ENOUGH_STEPS = 8  # an epoch, which a smaller batch has to give
 SMALLEST_BATCH = 8
 ENOUGH_UPDATES = 1000  # in all, where even the smallest batch gives few an epoch
 
-CountImages = Callable[[int], int | None]
+CountImages = Callable[[int], int | None]  # training images, counted up to the argument
+Rule = Callable[[DictConfig, Any, CountImages], tuple[Any, str] | None]  # new value, reason
 
 
 def fit(cfg: DictConfig, count_images: CountImages) -> None:
@@ -35,7 +36,7 @@ def fit(cfg: DictConfig, count_images: CountImages) -> None:
     `count_images(most)` returns the number of training images, counted up to `most`; None keeps the
     batch. What cannot be fitted because other values are wrong is left to the checks.
     """
-    fits = {"patch_size": _fit_patch_size}
+    fits: dict[str, Rule] = {"patch_size": _fit_patch_size}
     if cfg.task == "train":
         fits |= {"batch_size": _fit_batch_size, "epochs": _fit_epochs, "warmup_epochs": _fit_warmup}
     for name, rule in fits.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from crate.config import check
+from crate.config.checks.rules import typed_rule_errors
 from crate.config.schema import Config
 from crate.errors import UserError, raise_all
 from crate.ranks import Ranks, SaidByFirst
@@ -40,7 +40,7 @@ def require_startable(config: Config, ranks: Ranks) -> None:
 
 def require_readable(cfg: DictConfig, overrides: list[str]) -> None:
     """Raise UserError for values in `overrides`, typed beside a checkpoint, that break a rule."""
-    raise_all(check.typed_rule_errors(cfg, overrides))
+    raise_all(typed_rule_errors(cfg, overrides))
 
 
 def require_device(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crate.config import check, schema
-from crate.config.own import is_own
+from crate.config.own import stored_key
 from crate.errors import UserError
 from crate.paths import absolute
 from crate.tasks.checkpoint_file import require_checkpoint
@@ -86,7 +86,7 @@ def _with_typed(
             tree.data[key] = value
         logger.info("images are prepared as those that the checkpoint was trained on")
     for key in [key for key in typed if key not in schema.SCHEMAS]:
-        OmegaConf.update(tree, _stored_key(tree, key), OmegaConf.select(cfg, key), force_add=True)
+        OmegaConf.update(tree, stored_key(tree, key), OmegaConf.select(cfg, key), force_add=True)
     return tree
 
 
@@ -96,15 +96,3 @@ def _follow_data(model: DictConfig, stored: dict[str, Any]) -> None:
         for key in SHARED:
             if key in node and key in stored["data"] and node[key] == stored["data"][key]:
                 node[key] = f"${{data.{key}}}"
-
-
-def _stored_key(tree: DictConfig, key: str) -> str:
-    """Return where a configuration stores a key: an own target's arguments are in `kwargs`."""
-    group, _, name = key.partition(".")
-    if (
-        group in schema.SCHEMAS
-        and is_own(tree[group])
-        and name.partition(".")[0] not in tree[group]
-    ):
-        return f"{group}.kwargs.{name}"
-    return key

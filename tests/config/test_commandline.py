@@ -300,7 +300,7 @@ def test_a_sweep_by_glob_and_by_params(arguments, runs, tmp_path):
 
 
 def test_help_names_every_option_and_no_other():
-    from crate.config.commandline.commandline import CONF
+    from crate.paths import CONF
 
     said = run("--help").stdout.split("Examples")[0].split()
     for file in CONF.glob("*/*.yaml"):

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from crate.config.check import typed
-from crate.config.commandline.commandline import CONF
+from crate.paths import CONF
 from tests.launching import TINY, launch, run_folder, status
 
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml"))

@@ -6,12 +6,12 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 
-from crate.config.commandline.commandline import CONF
 from crate.config.reference import document, groups
-from crate.config.reference.entries import keys
 from crate.config.reference.help import answer
+from crate.config.reference.nodes import keys
 from crate.config.schema import SCHEMAS, Config
 from crate.errors import UserError
+from crate.paths import CONF
 from crate.sweep.launchers import LAUNCHERS
 from crate.sweep.options import Sweeper
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import ValidationError
 
+from crate.config.checks.parameters import full_signature
 from crate.config.label import known_keys
-from crate.config.parameters import full_signature
-from crate.config.schema import SCHEMAS, dump, restore
+from crate.config.schema import CRATE, SCHEMAS, Cosine, dump, restore
 from crate.config.signature import signature
 from crate.config.target import arguments, call
 from crate.cost import cost
 from crate.errors import UserError
-from crate.tasks.identity import prepare
+from crate.tasks.identity import prepare, signature_of
 from crate.tasks.stored_config import stored
 from crate.train.checkpoints import checkpoint
 from crate.train.optimizers.optimizer import build_optimizer
@@ -141,19 +144,49 @@ def test_it_is_stored_and_restored_as_it_was(own, group):
     )
 
 
-def test_what_is_stored_of_built_in_options_is_what_earlier_versions_stored(composed):
-    assert "schemas" not in dump(prepare(composed()))
-    assert "schemas" not in dump(
-        prepare(composed("model=timm", "model.kwargs.model_name=vit_tiny_patch16_224"))
-    )
+def test_the_schema_of_every_node_is_stored_by_name(own, composed):
+    names = dump(own("model=own"))["schemas"]
+    assert names.keys() == SCHEMAS.keys() and names["model"] == "CRATE"
+    timm = dump(prepare(composed("model=timm", "model.kwargs.model_name=vit_tiny_patch16_224")))
+    assert timm["schemas"]["model"] == "Model" and timm["schemas"]["optimizer"] == "AdamW"
 
 
-def test_a_subclass_that_an_earlier_version_stored_is_read(own):
+@pytest.mark.parametrize("group", OWN)
+def test_a_configuration_without_names_of_built_in_schemas_is_read(own, composed, group):
+    """Earlier versions stored the name of a schema only if the target did not tell it."""
+    config = own(f"{group}=own")
+    stored = dump(config)
+    stored["schemas"] = {group: stored["schemas"][group]}
+    assert OmegaConf.to_object(restore(stored)) == config
+    built_in = prepare(composed(f"{group}={OWN[group][0]}"))
+    stored = dump(built_in)
+    del stored["schemas"]
+    assert OmegaConf.to_object(restore(stored)) == built_in
+
+
+def test_a_subclass_without_the_name_of_its_schema_is_read(own):
+    """Still earlier versions stored no name at all; the keys of the node tell its schema."""
     config = own("model=own")
     config.model.kwargs = {}
     stored = dump(config)
-    assert stored.pop("schemas") == {"model": "CRATE"}  # earlier versions stored no schema
+    del stored["schemas"]
     assert OmegaConf.to_object(restore(stored)) == config
+
+
+def test_the_stored_configuration_of_an_earlier_run_is_read():
+    """A file that an earlier version wrote, with the signature that it gave to the run."""
+    stored = yaml.safe_load((Path(__file__).parent / "stored_earlier.yaml").read_text())
+    config = OmegaConf.to_object(restore(stored))
+    assert type(config.model) is CRATE and type(config.schedule) is Cosine
+    assert not config.model.is_own and config.model.sparsity == 0.05
+    assert signature_of(config) == "e2c36eb9d29d"
+
+
+def test_an_unknown_schema_name_is_refused(composed):
+    stored = dump(prepare(composed()))
+    stored["schemas"]["model"] = "Folder"
+    with pytest.raises(ValidationError, match="schemas.model=Folder"):
+        restore(stored)
 
 
 def test_a_class_of_ours_on_a_base_schema_is_restored_as_the_users_own(composed, tmp_path):

@@ -8,9 +8,9 @@ import pytest
 
 from crate.config import suggestions
 from crate.config.check import typed
-from crate.config.commandline.commandline import CONF
 from crate.config.signature import signature
 from crate.errors import UserError
+from crate.paths import CONF
 from crate.tasks.identity import prepare
 from tests.config.test_config import placed
 

@@ -19,7 +19,6 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from torchvision import datasets
 
-from crate.config.commandline.commandline import CONF
 from crate.config.schema import Downloaded
 from crate.data import downloaded, facts
 from crate.data.fashion_mnist import FashionMNIST
@@ -30,7 +29,7 @@ from crate.data.published.download import ensure
 from crate.data.source import Source
 from crate.data.splits import load_splits
 from crate.errors import UserError
-from crate.paths import CHECKOUT
+from crate.paths import CHECKOUT, CONF
 from crate.tasks.identity import prepare, signature_of
 from tests import made
 from tests.data.test_loader import write_idx

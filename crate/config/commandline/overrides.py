@@ -21,8 +21,8 @@ from crate.errors import UserError
 
 # Dictionaries with dotted keys: `sweep.grid.model.sparsity=[0.3]` sets the entry `model.sparsity`.
 BY_DOTTED_KEY = ("sweep.grid", "sweep.zip", "sweep.baseline", "hydra.sweeper.params")
-# The configuration names a run's folder, so nothing reads Hydra's own settings of it.
-FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
+# Hydra's own settings of folders, which nothing reads: the configuration names a run's folder.
+FOLDERS = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir")
 
 _NUMBER = re.compile(r"(?<![\w.+-])\+?(?:\d+\.?\d*|\.\d+)(?:[eE]\+?\d+)?(?![\w.])")
 _INTEGER = re.compile(r"[+-]?\d[\d_]*")
@@ -58,7 +58,7 @@ def normal(
         left = key  # a choice that the defaults list makes already
     elif left != key and types and not any(get_origin(kind) is dict for kind in types):
         left = f"++{key}"  # which changes a key that exists, as well as it adds one
-    is_size = any(each.field.metadata.get("size") for each in declarations)
+    is_size = any(each.rules.get("size") for each in declarations)
     if types == {bool}:
         _require_truth(key, value)
     elif int in types or is_size:
@@ -76,13 +76,22 @@ def quote(text: str, kind: Quote = Quote.single) -> str:
 
 
 def _require_read(key: str, value: str) -> None:
-    if key in FOLDERS:
-        folder = value if key.endswith(".dir") and "$" not in value else "FOLDER"
+    """Raise UserError for a key that Hydra has, or seems to have, but that nothing reads."""
+    if not key.startswith(FOLDERS):
+        return
+    last = key.rpartition(".")[2]
+    if key.startswith("hydra.sweep.") and last not in ("dir", "subdir") and last in declared():
         raise UserError(
-            f"{key}={value}: the configuration names the folder of a run, below outputs",
-            "another place for all folders of runs and sweeps",
-            f"outputs={folder}",
+            f"there is no key {key}; did you mean {last}?",
+            "keys of a sweep are name, sweep.KEY and hydra.sweeper.KEY",
+            f"{last}={value}",
         )
+    folder = value if key.endswith(".dir") and "$" not in value else "FOLDER"
+    raise UserError(
+        f"{key}={value}: the configuration names the folder of a run, below outputs",
+        "another place for all folders of runs and sweeps",
+        f"outputs={folder}",
+    )
 
 
 def _require_truth(key: str, value: str) -> None:

@@ -13,14 +13,13 @@ passed on as they are.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, ValueNode
 
-from crate.config.schema import SCHEMAS, Config
+from crate.config.reference.keys import declared
 from crate.paths import absolute
 
 SWEPT = ("sweep.grid.", "sweep.zip.")
@@ -29,12 +28,11 @@ SWEPT = ("sweep.grid.", "sweep.zip.")
 @cache
 def path_keys() -> dict[str, tuple[str, ...]]:
     """Return the dotted keys that take a path, each with the words that it takes instead."""
-    nodes = [("", Config), *((f"{group}.", kind) for group in SCHEMAS for kind in SCHEMAS[group])]
     return {
-        f"{at}{entry.name}": entry.metadata.get("words") or ()
-        for at, node in nodes
-        for entry in fields(node)
-        if entry.metadata.get("path")
+        name: each.rules.get("words") or ()
+        for name, declarations in declared().items()
+        for each in declarations
+        if each.rules.get("path")
     }
 
 
@@ -87,17 +85,17 @@ def _words_of(key: str) -> tuple[str, ...] | None:
     return path_keys().get(key)
 
 
-def _replace(node: DictConfig, key: list[str], words: tuple[str, ...], folder: Path) -> None:
+def _replace(node: object, key: list[str], words: tuple[str, ...], folder: Path) -> None:
     """Replace the value of a nested key by its absolute form, where the file has that key."""
     for part in key[:-1]:
-        node = node._get_node(part) if OmegaConf.is_dict(node) else None
-    if not OmegaConf.is_dict(node) or key[-1] not in node:
+        node = node._get_node(part) if isinstance(node, DictConfig) else None
+    if not isinstance(node, DictConfig) or key[-1] not in node:
         return
     value = node._get_node(key[-1])
     if isinstance(value, ListConfig):
         for index, each in enumerate(value):
             value[index] = _absolute_value(each, words, folder)
-    elif not OmegaConf.is_config(value):
+    elif isinstance(value, ValueNode):
         node[key[-1]] = _absolute_value(value._value(), words, folder)
 
 

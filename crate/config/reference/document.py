@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from crate.config.reference.entries import SWEEPER, Key, declared, sweeper
 from crate.config.reference.groups import groups, options, summary, tables
+from crate.config.reference.keys import Key
+from crate.config.reference.nodes import SWEEPER, declared, sweeper
+from crate.config.reference.words import allowed_in_words, default_in_words, kind_in_words
 from crate.config.schema import Config, Objective, Sweep, Train
 from crate.paths import CHECKOUT, CONF
 
@@ -62,10 +64,12 @@ def _group(group: str) -> Iterator[str]:
 def _table(keys: Iterable[Key]) -> Iterator[str]:
     yield "| key | type | allowed | default | counts | what it is |\n|---|---|---|---|---|---|"
     for key in keys:
-        default = f"`{key.default}`" if key.default else ""
+        default = default_in_words(key)
+        default = f"`{default}`" if default else ""
         default = f"as `{default[4:]}" if default.startswith("`as ") else default
         counts = "yes" if key.in_signature else ""
-        cells = (f"`{key.name}`", key.kind, key.allowed, default, counts, key.help)
+        kind, allowed = kind_in_words(key), allowed_in_words(key)
+        cells = (f"`{key.name}`", kind, allowed, default, counts, key.rules.get("help", ""))
         yield f"| {' | '.join(map(_cell, cells))} |"
     yield ""
 

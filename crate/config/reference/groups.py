@@ -10,7 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from crate.config.reference.entries import Key, declared, nodes
+from crate.config.reference.keys import Key
+from crate.config.reference.nodes import declared, nodes
 from crate.paths import CHECKOUT, CONF
 
 GLOBAL = ("experiment", "task")  # groups whose options set the keys of others
@@ -100,4 +101,4 @@ def _value(tree: Any, key: list[str]) -> Any:
 def load(file: Path) -> dict[str, Any]:
     """Return the content of a YAML file, with its interpolations as they are written."""
     content = OmegaConf.to_container(OmegaConf.load(file))
-    return content if isinstance(content, dict) else {}
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}

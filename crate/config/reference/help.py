@@ -9,12 +9,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from crate.config.reference.entries import LAUNCHER, Key, keys, nodes
 from crate.config.reference.groups import groups, options, schema_of, settings, summary, tables
+from crate.config.reference.keys import Key
+from crate.config.reference.nodes import LAUNCHER, keys, nodes
+from crate.config.reference.words import allowed_in_words, default_in_words, kind_in_words
 from crate.config.schema import Config
 from crate.errors import UserError, close, nearest, shorten
 from crate.paths import CHECKOUT, CONF
 
+TITLES = {"type": kind_in_words, "allowed": allowed_in_words, "default": default_in_words}
 GENERAL = Path(__file__).with_name("help.txt")
 FLAGS = ("--help", "-h")
 
@@ -68,21 +71,21 @@ def _topic(topic: str, folders: list[Path]) -> Iterable[str]:
 
 
 def _key(name: str, declarations: list[Key], folders: list[Path]) -> Iterator[str]:
-    """Yield the lines on a key; what its declarations have in common is said once."""
+    """Yield the lines on a key; what its declarations have in common is given once."""
     group = "/".join(name.split(".")[:2]) if name.startswith("hydra.") else name.partition(".")[0]
-    used = {each: _options_with(each.node, group, folders) for each in declarations}
-    yield from _wrap(f"{name}: {declarations[0].help}", 0)
-    for title, attribute in (("type", "kind"), ("allowed", "allowed"), ("default", "default")):
+    used = {each.owner: _options_with(each.owner, group, folders) for each in declarations}
+    yield from _wrap(f"{name}: {declarations[0].rules.get('help', '')}", 0)
+    for title, in_words in TITLES.items():
         values: dict[str, list[str]] = {}
         for each in declarations:
-            values.setdefault(getattr(each, attribute), []).extend(used[each])
+            values.setdefault(in_words(each), []).extend(used[each.owner])
         for value, names in values.items():
             text = value or ("none; an option or you set it" if title == "default" else "")
             where = f"  ({', '.join(dict.fromkeys(names))})" if len(values) > 1 else ""
             yield from _row(title, f"{text}{where}" if text else "")
             title = "" if text else title
     if group in nodes():
-        names = list(dict.fromkeys(option for each in declarations for option in used[each]))
+        names = list(dict.fromkeys(option for each in declarations for option in used[each.owner]))
         every = len(names) == len(options(group, folders))
         yield from _row("options", "every one" if every else f"{group}=" + ", ".join(names))
     if declarations[0].in_signature:
@@ -91,8 +94,8 @@ def _key(name: str, declarations: list[Key], folders: list[Path]) -> Iterator[st
     for file, value in settings(name, folders):
         yield from _row(title, f"{_short(file)}: {value}")
         title = ""
-    module = declarations[0].node.__module__.replace(".", "/")
-    classes = ", ".join(each.node.__name__ for each in declarations)
+    module = declarations[0].owner.__module__.replace(".", "/")
+    classes = ", ".join(each.owner.__name__ for each in declarations)
     yield from _row("declared", f"{module}.py: {classes}")
 
 
@@ -118,8 +121,9 @@ def _group(group: str, folders: list[Path]) -> Iterator[str]:
 def _table(title: str, found: list[Key]) -> Iterator[str]:
     yield from _wrap(title, 4)
     for key in found:
-        allowed = f": {key.allowed}" if key.allowed else ""
-        text = f"{key.help} ({key.kind}{allowed})"
+        allowed = allowed_in_words(key)
+        limits = f": {allowed}" if allowed else ""
+        text = f"{key.rules.get('help', '')} ({kind_in_words(key)}{limits})"
         yield from _row(key.name, text, max(len(each.name) for each in found) + 4)
 
 

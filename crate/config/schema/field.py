@@ -55,10 +55,15 @@ class Target:
     _target_: str = option(MISSING, "dotted name of the class or function to call")
     kwargs: dict[str, Any] = option({}, "further arguments of the target", neutral={})
 
+    @classmethod
+    def is_own_target(cls, name: str) -> bool:
+        """Return whether a target on this schema is a user's own: another than the schema names."""
+        return name != cls._target_
+
     @property
     def is_own(self) -> bool:
-        """Whether this builds a user's own target, not the one that its schema names."""
-        return self._target_ != type(self)._target_
+        """Whether this node builds a user's own target."""
+        return self.is_own_target(self._target_)
 
 
 def pair(size: int | list[int]) -> tuple[int, int]:

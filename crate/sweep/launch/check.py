@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from omegaconf import DictConfig
 
-from crate.config.check import rule_errors
+from crate.config.checks.rules import rule_errors
 from crate.errors import UserError, raise_all
 from crate.run.secrets import leaks
 from crate.sweep.define.freeze import Point

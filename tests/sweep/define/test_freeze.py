@@ -8,10 +8,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from crate.config.commandline.commandline import CONF
 from crate.config.label import label
 from crate.config.schema import Sweep
 from crate.errors import UserError
+from crate.paths import CONF
 from crate.sweep.define.files import read, register, sweep_files
 from crate.sweep.define.freeze import Composer, fixed_overrides, freeze
 from crate.sweep.define.points import points

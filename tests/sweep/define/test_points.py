@@ -9,10 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from crate.config.commandline.commandline import CONF
 from crate.config.schema import Objective, Sweep
 from crate.errors import UserError
-from crate.paths import CHECKOUT
+from crate.paths import CHECKOUT, CONF
 from crate.sweep.define.count import num_values
 from crate.sweep.define.files import read, register, sweep_files
 from crate.sweep.define.points import points

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from crate.config.own import type_of
 from crate.config.reference.groups import options, schema_of
 from crate.config.reference.keys import declared
 from crate.config.schema import SCHEMAS
@@ -45,7 +46,7 @@ def unknown_key(key: str, names: list[str], at: str) -> UserError:
 
 def _of_other_options(cfg: DictConfig, key: str, group: str) -> UserError:
     """Return the error for a key that other options of its group have, but not the chosen one."""
-    kind, owners = OmegaConf.get_type(cfg[group]), {each.owner for each in declared()[key]}
+    kind, owners = type_of(cfg[group]), {each.owner for each in declared()[key]}
     having = [name for name in options(group, [CONF]) if schema_of(group, name, [CONF]) in owners]
     option = PREFERRED.get(group) if PREFERRED.get(group) in having else having[0]
     about = (kind.__doc__ or "").splitlines()[0].rstrip(".")
@@ -71,8 +72,8 @@ def _elsewhere(cfg: DictConfig, key: str) -> UserError | None:
 
 
 def _paths(node: DictConfig, at: str = "") -> Iterator[str]:
-    for key in node:
+    for key in map(str, node):
         child = node._get_node(key)
         yield f"{at}{key}"
-        if OmegaConf.is_dict(child):
+        if isinstance(child, DictConfig):
             yield from _paths(child, f"{at}{key}.")

@@ -1,0 +1,1 @@
+"""What a composed configuration is checked for; `crate.config.check.typed` runs all of it."""
