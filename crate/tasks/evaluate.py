@@ -14,6 +14,7 @@ from crate.data.completion import complete
 from crate.data.label_names import label_names
 from crate.errors import UserError, shorten
 from crate.ranks import Ranks
+from crate.tasks.lazy_splits import LazySplits
 from crate.tasks.preflight import require_device, require_readable
 from crate.tasks.request import Request
 from crate.tasks.stored_config import stored
@@ -106,15 +107,17 @@ def _images(config: Config, values: dict[str, Any], device: torch.device, ranks:
 
     data = config.data
     outputs = config.outputs if Path(config.outputs).is_dir() else None
-    splits = {"val": load_split(data, "val", outputs)}
-    _warn_of_other_names(splits["val"], config, values)
-    if any(node.split == "train" for node in config.evaluators.values()):
-        splits["train"] = load_splits(data, outputs)["train"]
-    splits = {name: from_cache(split, data, config.outputs) for name, split in splits.items()}
-    for note in notes(splits):
+    stored = load_split(data, "val", outputs)
+    _warn_of_other_names(stored, config, values)
+    val = from_cache(stored, data, config.outputs)
+    for note in notes({"val": val}):
         logger.info(note)
+
+    def load_train() -> Any:
+        return from_cache(load_splits(data, outputs)["train"], data, config.outputs)
+
     return Images(
-        splits=splits,
+        splits=LazySplits(val, load_train),
         transform=transforms.evaluation(data),
         normalize=transforms.Normalize(data.mean, data.std).to(device),
         workers=num_workers(data, ranks.local_size),

@@ -50,6 +50,29 @@ class Images:
             yield batch
 
 
+@dataclass
+class _Meeting:
+    """Where a rank is in the batches of one evaluation, and where all ranks meet."""
+
+    ranks: Ranks
+    num_open: int = 0  # splits that this rank iterates over
+    has_failed: bool = False  # on all ranks
+
+    def close(self, was_interrupted: bool, error: UserError | None) -> None:
+        """Meet the other ranks at the end of a split; raise on all what any of them met."""
+        self.num_open -= 1
+        self.raise_any(error)
+        if self.ranks.maximum(was_interrupted)[0]:
+            raise Interrupted
+
+    def raise_any(self, error: UserError | None) -> None:
+        try:
+            self.ranks.raise_any(error)
+        except UserError:
+            self.has_failed = True
+            raise
+
+
 class Batches:
     """The batches of one split: images (B, C, H, W) float32, normalized, and labels (B,).
 
@@ -59,10 +82,14 @@ class Batches:
     """
 
     def __init__(
-        self, images: Images, split: str, interrupted: Callable[[], bool] = lambda: False
+        self,
+        images: Images,
+        split: str,
+        interrupted: Callable[[], bool] = lambda: False,
+        meeting: _Meeting | None = None,
     ) -> None:
         self._images, self._split, self._interrupted = images, split, interrupted
-        self._unfinished: list[str] = []  # splits that this rank is iterating over
+        self._meeting = meeting or _Meeting(images.ranks)
 
     def of(self, split: str) -> Batches:
         """Return the batches of another split, prepared in the same way.
@@ -73,13 +100,11 @@ class Batches:
         if split not in splits:
             given = f"an evaluator asks for the split {split}, which this data does not have"
             raise UserError(given, shorten(splits))
-        other = Batches(self._images, split, self._interrupted)
-        other._unfinished = self._unfinished
-        return other
+        return Batches(self._images, split, self._interrupted, self._meeting)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         was_interrupted, error = False, None
-        self._unfinished.append(self._split)
+        self._meeting.num_open += 1
         try:
             for images, labels in self._images.share(self._split):
                 if self._interrupted():
@@ -88,17 +113,15 @@ class Batches:
                 yield self._images.normalize(images), labels
         except UserError as raised:
             error = raised
-        self._meet(was_interrupted, error)
+        self._meeting.close(was_interrupted, error)
 
-    def fail(self, error: UserError) -> None:
-        """Raise `error` on all ranks, wherever the others are in these batches."""
-        while self._unfinished:
-            self._meet(False, error)
-        self._images.ranks.raise_any(error)
+    def finish(self, error: UserError | None) -> None:
+        """Meet the other ranks at the end of an evaluator; raise on all an `error` of any.
 
-    def _meet(self, was_interrupted: bool, error: UserError | None) -> None:
-        """Raise on all ranks what any of them met, in place of the end of the batches."""
-        self._unfinished.pop()
-        self._images.ranks.raise_any(error)
-        if self._images.ranks.maximum(was_interrupted)[0]:
-            raise Interrupted
+        One that all ranks have raised already is raised again here alone.
+        """
+        if error is not None and self._meeting.has_failed:
+            raise error
+        while error is not None and self._meeting.num_open:  # others are in the batches still
+            self._meeting.close(False, error)
+        self._meeting.raise_any(error)

@@ -32,19 +32,18 @@ class OwnFunction:
 
     def __call__(self, model: nn.Module, batches: Batches, ranks: Ranks) -> dict[str, float]:
         """Return the function's numbers; raise on all ranks a UserError that names it."""
+        values: dict[str, float] = {}
+        failure: UserError | None = None
         try:
             with torch.no_grad(), seeded_generators(self.seed):
                 values = self._numbers(self.function(model, batches, ranks, **self.arguments))
         except Interrupted:
             raise
         except UserError as error:
-            batches.fail(error)
-            raise
+            failure = error
         except Exception as error:
             failure = self._failure(error)
-            batches.fail(failure)
-            raise failure from error
-        ranks.raise_any(None)
+        batches.finish(failure)
         return ranks.gather(values)[0]
 
     def _numbers(self, values: object) -> dict[str, float]:
@@ -62,12 +61,13 @@ class OwnFunction:
         return numbers
 
     def _failure(self, error: Exception) -> UserError:
-        """Return the UserError for an exception in the function, with the line that raised it."""
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+        """Return the UserError for an exception in the function, with the line of the user's."""
         reason = f"{type(error).__name__}: {error}"
+        frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
+        theirs = [frame for frame in frames if frame.filename == frames[0].filename]
+        at = f" at {Path(theirs[-1].filename).name}:{theirs[-1].lineno}" if theirs else ""
         return UserError(
-            f"{self.key}: {self.target} failed at {Path(frame.filename).name}:{frame.lineno}: "
-            f"{reason}",
+            f"{self.key}: {self.target} failed{at}: {reason}",
             "a function of (model, batches, ranks, **kwargs) that returns {name: number}",
             f"~{self.key}, to leave it out",
         )
