@@ -1,4 +1,7 @@
-"""What a job of a launcher does: one frozen point, in the process of a job or of a slot."""
+"""What a job of a launcher does: one frozen point, in the process of a job or of a slot.
+
+python -m crate.sweep.job SWEEP_FOLDER SIGNATURE
+"""
 
 from __future__ import annotations
 
@@ -141,3 +144,7 @@ def _note_failure(path: Path | None, reason: str, trace: str | None) -> None:
         return
     if RunFolder(path).status.state != "finished":
         RunFolder(path).update_status(state="failed", reason=reason, traceback=trace)
+
+
+if __name__ == "__main__":
+    Job(Path(sys.argv[1]))(sys.argv[2])

@@ -102,7 +102,8 @@ def _jobs(claims: Iterable[Claim | None]) -> dict[JobId | None, JobState]:
         if launcher in LAUNCHERS:
             found = LAUNCHERS[launcher].states(jobs)
         else:
-            found = dict.fromkeys(jobs, JobState(Phase.SILENT))
+            reason = f"this checkout has no launcher {launcher}"
+            found = dict.fromkeys(jobs, JobState(Phase.SILENT, silence=reason))
         states |= {JobId(launcher, name): state for name, state in found.items()}
     return states
 
@@ -124,7 +125,7 @@ def _state(
         return _ended(word, status, path, None)
     if job is None and _is_being_launched(status.claim, path):
         job = JobState(Phase.RESERVED)
-    if job is not None and (state := _before_its_end(word, status, job)) is not None:
+    if job is not None and (state := _before_its_end(word, job)) is not None:
         return state
     return _ended(word, status, path, job)
 
@@ -144,7 +145,7 @@ def _is_being_launched(claim: Claim | None, path: Path) -> bool:
     return bool(claim and claim.process and is_alive(claim.process, path / "status.json"))
 
 
-def _before_its_end(word: str, status: Status, job: JobState) -> tuple[str, str | None] | None:
+def _before_its_end(word: str, job: JobState) -> tuple[str, str | None] | None:
     """Return what a run without a live process waits for; None if it waits for nothing.
 
     `word` is the state that the run wrote last.
@@ -158,14 +159,8 @@ def _before_its_end(word: str, status: Status, job: JobState) -> tuple[str, str 
             return "stalled", "its job runs, but its process does not beat"
         return None if word == "failed" else ("queued", None)
     if job.phase is Phase.SILENT and word in ("queued", "running"):
-        reason = f"{_launcher_title(status)} does not answer"
-        return "queued" if word == "queued" else "stalled", reason
+        return "queued" if word == "queued" else "stalled", job.silence
     return None
-
-
-def _launcher_title(status: Status) -> str:
-    job = status.claim.job_id if status.claim else None
-    return job.launcher.capitalize() if job else "its launcher"
 
 
 def _ended(word: str, status: Status, path: Path, job: JobState | None) -> tuple[str, str]:

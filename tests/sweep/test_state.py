@@ -112,6 +112,14 @@ def test_nothing_is_called_lost_while_slurm_does_not_answer(run):
     assert run(state="queued", claim=SLURM, squeue="")[0] == "lost"
 
 
+def test_nothing_is_lost_whose_launcher_another_checkout_has(run):
+    foreign = {"launcher": "lsf", "job": "7"}
+    reason = "this checkout has no launcher lsf"
+    assert run(state="queued", claim=foreign) == ("queued", reason)
+    assert run(state="running", claim=foreign) == ("stalled", reason)
+    assert run(state="failed", claim=foreign, reason="x") == ("failed", "x")
+
+
 @pytest.mark.parametrize("tool", ["squeue", "sacct"])
 @pytest.mark.parametrize(
     ("slurm", "state"),

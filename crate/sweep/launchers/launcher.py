@@ -45,11 +45,13 @@ class JobState:
 
     Of an ended one, `word` is what the launcher calls its end. `end` is the state and the reason
     of a run that left none itself, or None if the launcher does not know why the job ended.
+    `silence` says why nothing is known.
     """
 
     phase: Phase
     word: str | None = None
     end: tuple[str, str] | None = None
+    silence: str | None = None
 
 
 class Watcher(Protocol):

@@ -79,7 +79,7 @@ class SlurmLauncher(Launcher[Slurm]):
 
 def _state(queue: SlurmQueue, job: str) -> JobState:
     if not queue.answers:
-        return JobState(Phase.SILENT)
+        return JobState(Phase.SILENT, silence="Slurm does not answer")
     word = queue.state(job)
     if word is None:
         return JobState(Phase.UNKNOWN)
