@@ -49,8 +49,8 @@ class CrateSweeper(Sweeper):
         """
         assert self.launcher is not None  # Hydra calls setup first
         arguments = self._with_params(arguments)
-        found = points(self._sweep(), arguments, self.loader, self.max_points)
-        results = list(self.launcher.launch(found, initial_job_idx=0))
+        overrides = points(self._sweep(), arguments, self.loader, self.max_points)
+        results = list(self.launcher.launch(overrides, initial_job_idx=0))
         failed = [result for result in results if result.status is JobStatus.FAILED]
         if failed:
             raise UserError(

@@ -1,4 +1,4 @@
-"""`python -m crate.sweep`, asked as a user asks."""
+"""Run `python -m crate.sweep` as a user does."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.launching import metrics
 
 
 def ask(
-    outputs: Path, *words: str, said: str = "", **environment: str
+    outputs: Path, *words: str, answer: str = "", **environment: str
 ) -> subprocess.CompletedProcess:
-    """Runs a command to its end; `said` is what the user answers."""
+    """Run a command to its end; `answer` is typed when it asks."""
     command = [sys.executable, "-m", "crate.sweep", f"--outputs={outputs}", *words]
     return subprocess.run(
         command,
         capture_output=True,
         text=True,
-        input=said,
+        input=answer,
         cwd=CHECKOUT,
         env=os.environ | environment,
         timeout=300,
@@ -33,33 +33,33 @@ def ask(
 
 
 def states(outputs: Path, sweep: str, key: str = "seed", **environment: str) -> dict[str, str]:
-    """Returns what `status` says of each run, by the value of one swept key."""
+    """Return the state of each run from `status`, by the value of one swept key."""
     done = ask(outputs, "status", sweep, "--json", **environment)
     assert done.returncode in (0, 1), done.stderr
     return {str(run["swept"][key]): run["state"] for run in json.loads(done.stdout).values()}
 
 
 def wait_until(happened: Callable[[], object], timeout_s: float = 120) -> None:
-    """Returns once something has happened; fails where it does not."""
+    """Return once `happened` is true; fail if it is not in time."""
     deadline = time.monotonic() + timeout_s
     while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, f"{happened} is not true after {timeout_s} s"
         time.sleep(0.3)
 
 
 def only_sweep(outputs: Path) -> str:
-    """Returns the name of the only sweep folder below `outputs`."""
+    """Return the name of the only sweep folder below `outputs`."""
     (folder,) = (file.parent for file in (outputs / "sweeps").glob("*/manifest.json"))
     return folder.name
 
 
 def runs(outputs: Path) -> list[Path]:
-    """Returns every run folder below `outputs`."""
+    """Return every run folder below `outputs`."""
     return sorted((outputs / "runs").iterdir())
 
 
 def by_seed(outputs: Path) -> dict[int, list[dict]]:
-    """Returns what each run measured, by its seed."""
+    """Return the logged metrics of each run, by its seed."""
     return {
         yaml.safe_load((run / "config.yaml").read_text())["seed"]: metrics(run)
         for run in runs(outputs)

@@ -1,4 +1,4 @@
-"""`python -m crate.sweep`: what it shows, what it removes, and what it never does."""
+"""`python -m crate.sweep`: what it shows, what it removes, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONE = (*TINY, "train.epochs=1", "schedule.warmup_epochs=0", "data.workers=0")
 
 
 def made(outputs: Path, name: str = "lambda", fixed: tuple = (), number: int = 6) -> SweepFolder:
-    """Writes a sweep of three values and `number` runs as if it had been run; returns it."""
+    """Write a sweep of three values with `number` runs that have ended; return it."""
     sweep = SweepFolder.create(outputs, name, list(fixed))
     points = {}
     for index in range(number):
@@ -33,7 +33,7 @@ def made(outputs: Path, name: str = "lambda", fixed: tuple = (), number: int = 6
         run = outputs / "runs" / f"crate-{key}"
         run.mkdir(parents=True)
         top1 = 70.0 + 10 * swept["model.sparsity"] + swept["seed"]
-        told = {
+        status = {
             "state": "finished" if index % 6 != 5 else "failed",
             "reason": None if index % 6 != 5 else "RuntimeError: boom",
             "traceback": None if index % 6 != 5 else "Traceback\nRuntimeError: boom",
@@ -46,7 +46,7 @@ def made(outputs: Path, name: str = "lambda", fixed: tuple = (), number: int = 6
             "heartbeat": time.time(),
             "claim": None,
         }
-        (run / "status.json").write_text(json.dumps(told))
+        (run / "status.json").write_text(json.dumps(status))
         meta = {"fingerprint": "a" if index else "b", "auto": {"precision": "bf16"}}
         (run / "meta.json").write_text(json.dumps(meta))
         (run / "log").write_text("".join(f"line {line} of {key}\n" for line in range(20)))
@@ -111,11 +111,11 @@ def test_results_and_commands_take_filters_in_any_order(tmp_path, capsys):
         ([], ["no command was given", "list, status"]),
     ],
 )
-def test_unknown_words_are_answered_with_the_nearest(words, messages, tmp_path, capsys):
+def test_an_error_names_the_nearest_word(words, messages, tmp_path, capsys):
     made(tmp_path)
     assert main([*words, "--outputs", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert all(message in said for message in messages) and "Traceback" not in said, said
+    shown = capsys.readouterr().err
+    assert all(message in shown for message in messages) and "Traceback" not in shown, shown
 
 
 def test_tables_survive_markup_and_fit_80_columns(tmp_path):
@@ -193,7 +193,7 @@ def test_clean_removes_a_sweep_but_no_run_of_another(tmp_path):
     for name in ("c0de", "unused"):
         (tmp_path / "code" / name).mkdir(parents=True)
     (tmp_path / "runs" / f"crate-{key}-old-1").mkdir()
-    refused = ask(tmp_path, "clean", first.path.name, said="\n")
+    refused = ask(tmp_path, "clean", first.path.name, answer="\n")
     assert refused.returncode == 0 and "nothing was removed" in refused.stdout
     assert len(runs(tmp_path)) == 7
     done = ask(tmp_path, "clean", first.path.name, "--yes")
@@ -228,7 +228,7 @@ def test_retry_takes_the_frozen_configuration_and_new_code_where_asked(odd, tmp_
     assert "0 to run again" in ask(outputs, "retry", "mode").stdout
 
 
-def test_the_runs_of_a_sweep_on_wandb_are_told_apart_and_name_no_machine(tmp_path):
+def test_runs_on_wandb_have_their_own_names_and_name_no_machine(tmp_path):
     # wandb takes the name of the machine from WANDB_HOST, where that is set.
     offline = {"WANDB_API_KEY": "", "NETRC": "/nonexistent", "WANDB_HOST": "machine-of-mine"}
     words = (*ONE, "sweep=sparsity", "seed=7", "model.sparsity=0.1,0.5", "tracker=wandb")
@@ -241,19 +241,19 @@ def test_the_runs_of_a_sweep_on_wandb_are_told_apart_and_name_no_machine(tmp_pat
     with Server() as server:
         done = ask(tmp_path, "sync", "sparsity", **server.environment)
         assert done.returncode == 0, done.stdout + done.stderr
-        found = {run["displayName"]: run | {"id": key} for key, run in server.runs.items()}
+        uploaded = {run["displayName"]: run | {"id": key} for key, run in server.runs.items()}
         summaries = server.summary
         sent = b"".join(server.received)
-    assert set(found) == {"sparsity=0.1 seed=7", "sparsity=0.5 seed=7"}
-    configs = {key: json.loads(run["config"]) for key, run in found.items()}
+    assert set(uploaded) == {"sparsity=0.1 seed=7", "sparsity=0.5 seed=7"}
+    configs = {key: json.loads(run["config"]) for key, run in uploaded.items()}
     first, second = configs["sparsity=0.1 seed=7"], configs["sparsity=0.5 seed=7"]
     assert (first["sparsity"]["value"], second["sparsity"]["value"]) == (0.1, 0.5)
     assert first["swept"]["value"] == {"model.sparsity": 0.1, "seed": 7}
     assert first["published"]["value"] == {"val/top1": 70.8}
     assert second["published"]["value"] == {"val/top1": 70.5}
-    assert {run["groupName"] for run in found.values()} == {name}
-    assert found["sparsity=0.1 seed=7"]["tags"] == ["mine", "sparsity", "baseline"]
-    assert found["sparsity=0.5 seed=7"]["tags"] == ["mine", "sparsity"]
+    assert {run["groupName"] for run in uploaded.values()} == {name}
+    assert uploaded["sparsity=0.1 seed=7"]["tags"] == ["mine", "sparsity", "baseline"]
+    assert uploaded["sparsity=0.5 seed=7"]["tags"] == ["mine", "sparsity"]
     for run in runs(tmp_path):
         assert run.name.startswith(
             ("crate_nano-sparsity0.1-seed7-", "crate_nano-sparsity0.5-seed7")

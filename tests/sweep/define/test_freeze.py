@@ -1,4 +1,4 @@
-"""Points are composed once for each choice of groups, and come out as Hydra composes them."""
+"""Points are composed once for each choice of groups, with the same result as by Hydra."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crate.tasks.identity import prepare
 
 @pytest.fixture
 def master():
-    """Returns a function from what is typed to Hydra's configuration and its loader."""
+    """A function that returns Hydra's configuration of typed overrides, and its loader."""
     register([])
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
@@ -46,7 +46,7 @@ def master():
 def test_a_composed_point_is_what_hydra_composes(master, point):
     cfg, loader = master()
     composer = Composer(cfg, loader)
-    for _ in range(2):  # the second comes from what the first kept
+    for _ in range(2):  # the second reuses what the first composed
         ours, choices = composer.compose(point)
         theirs = loader.load_sweep_config(cfg, point)
         assert choices == OmegaConf.to_container(theirs.hydra.runtime.choices)
@@ -82,12 +82,13 @@ def test_wandb_gets_what_is_swept_and_what_was_published_of_it(master):
     typed = ["sweep=step_size", "tracker=wandb", "model=crate_base"]
     cfg, loader = master(*typed)
     frozen = freeze(points(OmegaConf.to_object(cfg.sweep), typed), cfg, loader)
-    told = {p.config.model.step_size: p.config.tracker for p in frozen}
-    assert told[0.5].swept == {"model.step_size": 0.5, "seed": 0}
-    assert told[0.5].published["val/top1"] == 66.7 and told[0.1].published["val/top1"] == 70.8
+    trackers = {p.config.model.step_size: p.config.tracker for p in frozen}
+    assert trackers[0.5].swept == {"model.step_size": 0.5, "seed": 0}
+    assert trackers[0.5].published["val/top1"] == 66.7
+    assert trackers[0.1].published["val/top1"] == 70.8
 
 
-def test_every_mistake_of_every_point_is_told_once(master):
+def test_every_mistake_of_every_point_is_reported_once(master):
     cfg, loader = master()
     wrong = [["model.num_heads=5"], ["model.sparsity=-1"], ["model.sparsity=-1"], ["modle=x"]]
     with pytest.raises(UserError) as caught:
@@ -116,7 +117,7 @@ def test_a_label_names_swept_values_first_and_cuts_none(composed):
     assert label(config, choices, typed) == ("crate_nano-embed_dim96-sparsity0.123456-seed7-digits")
     swept = ["seed", "model.sparsity"]
     assert label(config, choices, typed, swept).startswith("crate_nano-seed7-sparsity0.123456-")
-    long = [f"init_from=/place/{'x' * 70}.pt", *typed]
+    long = [f"init_from=/folder/{'x' * 70}.pt", *typed]
     words = label(config, choices, long, ["init_from", *swept])
     assert words == "crate_nano-seed7-sparsity0.123456-embed_dim96-digits"
     group = label(config, choices, ["optimizer=lion", "init_from=/a/best.pt"], ["init_from"])

@@ -1,4 +1,4 @@
-"""A sweep file and a command line make the points that a hand would write down."""
+"""A sweep file and a command line give the points that one would write by hand."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def sweep(**fields):
 
 
 def test_grids_are_crossed_and_the_seed_changes_fastest():
-    found = points(
+    made = points(
         sweep(
             grid={"model.sparsity": "0.1,0.5", "model.depth": [1, 2], "train.epochs": 3},
             seeds=[4, 7],
         ),
         ["model=crate_tiny"],
     )
-    assert found == [
+    assert made == [
         [
             "model=crate_tiny",
             f"model.sparsity={a}",
@@ -48,9 +48,9 @@ def test_grids_are_crossed_and_the_seed_changes_fastest():
 
 def test_keys_of_zip_go_together():
     zipped = {"optimizer.lr": [1e-3, 1e-4], "optimizer.weight_decay": "0.1,1.0"}
-    found = points(sweep(grid={"seed": "range(2)"}, zip=zipped), [])
+    made = points(sweep(grid={"seed": "range(2)"}, zip=zipped), [])
     pairs = (("0.001", "0.1"), ("0.0001", "1.0"))
-    assert found == [
+    assert made == [
         [f"seed={seed}", f"optimizer.lr={lr}", f"optimizer.weight_decay={decay}"]
         for seed in (0, 1)
         for lr, decay in pairs
@@ -59,8 +59,8 @@ def test_keys_of_zip_go_together():
 
 def test_what_is_typed_replaces_a_key_or_adds_one():
     grid = {"model.sparsity": "0.1,0.5", "model.depth": "1,2"}
-    found = points(sweep(grid=grid, seeds=[0, 1]), ["model.depth=3", "train.epochs=1,2", "seed=9"])
-    assert found == [
+    made = points(sweep(grid=grid, seeds=[0, 1]), ["model.depth=3", "train.epochs=1,2", "seed=9"])
+    assert made == [
         ["model.depth=3", "seed=9", f"train.epochs={epochs}", f"model.sparsity={value}"]
         for epochs in (1, 2)
         for value in ("0.1", "0.5")
@@ -69,16 +69,16 @@ def test_what_is_typed_replaces_a_key_or_adds_one():
 
 def test_values_of_yaml_are_read_by_the_type_of_their_key():
     grid = {"train.clip_norm": [None, 1], "train.epochs": ["1e1", 20.0], "init_from": ["/a=b.pt"]}
-    found = points(sweep(grid=grid), [])
-    parsed = [[each.value() for each in parser.parse_overrides(point)] for point in found]
+    made = points(sweep(grid=grid), [])
+    parsed = [[each.value() for each in parser.parse_overrides(point)] for point in made]
     assert parsed == [[clip, epochs, "/a=b.pt"] for clip in (None, 1) for epochs in (10, 20)]
 
 
 def test_excluded_points_are_left_out_and_not_all_of_them():
     grid = {"model.sparsity": [0.1, 0.5], "model.step_size": [0.1, 0.5]}
     row = {"model.sparsity": 0.5, "model.step_size": 0.1}
-    found = points(sweep(grid=grid, exclude=[row]), [])
-    assert ["model.sparsity=0.5", "model.step_size=0.1"] not in found and len(found) == 3
+    made = points(sweep(grid=grid, exclude=[row]), [])
+    assert ["model.sparsity=0.5", "model.step_size=0.1"] not in made and len(made) == 3
     with pytest.raises(UserError, match="excludes all of its 1 points"):
         points(sweep(grid=grid, exclude=[row]), ["model.sparsity=0.5", "model.step_size=0.1"])
 
@@ -116,15 +116,15 @@ def test_every_point_of_every_sweep_composes_and_is_checked(name):
     register([])
     typed = OmegaConf.merge(OmegaConf.structured(Sweep), read(FILES[name]))
     definition = OmegaConf.to_object(typed)
-    found = points(definition, [f"sweep={name}"])
-    assert len(found) == len({tuple(point) for point in found})
-    swept = [dict(override.split("=", 1) for override in point[1:]) for point in found]
+    made = points(definition, [f"sweep={name}"])
+    assert len(made) == len({tuple(point) for point in made})
+    swept = [dict(override.split("=", 1) for override in point[1:]) for point in made]
     metric = definition.metric or Objective().metric
     for row in [definition.baseline, *definition.published]:
         values = {key: str(value) for key, value in row.items() if key != metric}
         assert any(values.items() <= point.items() for point in swept), row
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        for point in found:
+        for point in made:
             config = prepare(compose("config", overrides=point))
             assert config.sweep.name == name and config.sweep.question.endswith("?")
 

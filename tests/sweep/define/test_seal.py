@@ -48,7 +48,7 @@ def launched(tmp_path):
 
 
 def refusal(sweep, signature) -> str:
-    """Returns why a new process would not run a point, as its run folder records it."""
+    """Return why a new process refuses to run a point, as its run folder records it."""
     for known in (facts._walk, file_hash):
         known.cache_clear()
     with pytest.raises(SystemExit):
@@ -89,8 +89,8 @@ def test_a_damaged_point_fails_its_run_by_name(launched):
         (json.dumps(values | {"config": values["config"] | {"model": 3}}), "model has no _target_"),
     ):
         file.write_text(damage)
-        found = refusal(sweep, signature)
-        assert f"{file} is damaged" in found and reason in found, found
+        message = refusal(sweep, signature)
+        assert f"{file} is damaged" in message and reason in message, message
 
 
 def test_a_point_of_an_earlier_version_has_no_seal_and_can_be_run_and_refused(launched, tmp_path):

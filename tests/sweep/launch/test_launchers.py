@@ -183,7 +183,7 @@ def test_rerun_sets_aside_and_trains_each_point_once_more(tmp_path):
     assert "2 to run" in done.stdout and len(runs(tmp_path)) == 4
     manifest = read_json(tmp_path / "sweeps" / only_sweep(tmp_path) / "manifest.json")
     assert [len(point["attempts"]) for point in manifest["points"].values()] == [2, 2]
-    listed = ask(tmp_path, "clean", said="y\n")
+    listed = ask(tmp_path, "clean", answer="y\n")
     assert listed.returncode == 0 and listed.stdout.count("set aside") == 2, listed
     assert len(runs(tmp_path)) == 2
 

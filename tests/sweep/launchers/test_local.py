@@ -170,10 +170,10 @@ def test_cancel_ends_what_it_names_and_nothing_else(odd, tmp_path):
     words = ("-m", *odd, "model.kwargs.mode=slow", f"outputs={outputs}", "train.epochs=1000")
     pool = start(*words, "seed=0,1,2,3", *SLOTS)
     wait_until(lambda: sum(_step(run) > 3 for run in (outputs / "runs").glob("*")) == 2)
-    refused = ask(outputs, "cancel", "seed", "seed=0", said="n\n")
+    refused = ask(outputs, "cancel", "seed", "seed=0", answer="n\n")
     assert refused.returncode == 0 and "nothing was ended" in refused.stdout
     for key in ("seed=2", "seed=0"):  # one that waits, one that runs
-        assert ask(outputs, "cancel", "seed", key, said="y\n").returncode == 0
+        assert ask(outputs, "cancel", "seed", key, answer="y\n").returncode == 0
     wait_until(lambda: states(outputs, "seed")["0"] == "cancelled")
     wait_until(lambda: states(outputs, "seed")["3"] == "running")
     found = states(outputs, "seed")

@@ -195,7 +195,7 @@ def test_cancel_ends_the_jobs_of_its_own_sweep_alone(cluster, odd, tmp_path):
     assert launch(*words, "seed=0,1", "name=first", **cluster.environment).returncode == 0
     joined = launch(*words, "seed=1,2", "name=second", **cluster.environment)
     assert "1 at work already, 1 to run" in joined.stdout, joined
-    done = ask(outputs, "cancel", "second", said="y\n", **cluster.environment)
+    done = ask(outputs, "cancel", "second", answer="y\n", **cluster.environment)
     assert done.returncode == 0 and done.stdout.count("left alone, started elsewhere") == 1, done
     wait_until(lambda: states(outputs, "second", **cluster.environment)["2"] == "cancelled")
     assert states(outputs, "first", **cluster.environment)["1"] in ("queued", "running")

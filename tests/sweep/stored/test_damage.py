@@ -1,4 +1,4 @@
-"""Files of a sweep that are damaged or gone: named, kept, made again, and nothing else stops."""
+"""Damaged or missing files of a sweep are named, kept and rebuilt; the other files still work."""
 
 from __future__ import annotations
 
@@ -124,9 +124,9 @@ def test_commands_name_the_damaged_file_and_show_the_rest(tmp_path, capsys, warn
     assert "3 finished" in shown and "1 finished" in shown
     for command in (["status", "lambda"], ["results", "lambda"], ["status", "other"]):
         assert main([f"--outputs={tmp_path}", *command]) == 0
-    said = warnings.text
-    assert f"{sweep.path / 'manifest.json'} is damaged: name is missing" in said
-    assert f"{KEYS[0]}.json is damaged: signature is a whole number, not a text" in said
+    warned = warnings.text
+    assert f"{sweep.path / 'manifest.json'} is damaged: name is missing" in warned
+    assert f"{KEYS[0]}.json is damaged: signature is a whole number, not a text" in warned
     assert (sweep.path / "manifest.json").read_text() == "{}"
 
 
@@ -204,6 +204,6 @@ def test_a_run_that_is_taken_at_the_last_moment_is_not_removed(tmp_path):
     assert all(Ownership.take(run) for run in runs[:2])  # given back
 
 
-def test_a_missing_point_is_told_by_its_file(tmp_path):
+def test_a_missing_point_is_named_by_its_file(tmp_path):
     with pytest.raises(Damaged, match=f"{KEYS[0]}.json is missing"):
         SweepFolder(tmp_path / "sweeps" / "x-1").point(KEYS[0])
