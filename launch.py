@@ -14,7 +14,7 @@ from typing import NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError
 
 from crate.config import schema
@@ -41,14 +41,14 @@ def main(cfg: DictConfig) -> float | None:
     from crate.run.console import say_on_console
     from crate.tasks.request import Request
 
-    chosen = OmegaConf.to_container(HydraConfig.get(), resolve=False)
+    hydra_config = HydraConfig.get()
     try:
-        is_single = chosen["mode"] is RunMode.RUN
+        is_single = hydra_config.mode is RunMode.RUN
         if is_single:
-            reader.require_no_launcher(chosen["overrides"]["hydra"])
+            reader.require_no_launcher(list(hydra_config.overrides.hydra))
         ranks = Ranks.detect()
         say_on_console(ranks.is_first)
-        choices, typed = chosen["runtime"]["choices"], chosen["overrides"]["task"]
+        choices, typed = dict(hydra_config.runtime.choices), list(hydra_config.overrides.task)
         request = Request(cfg, choices, typed, ranks, ends_process=is_single)
         return registry.find(cfg.task).run(request)
     except SaidByFirst:

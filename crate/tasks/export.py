@@ -21,7 +21,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from crate.config import check
-from crate.config.schema import CRATE, Config, Data, Folder, ViT, pair
+from crate.config.schema import CRATE, Config, Data, Folder, Model, ViT, pair
 from crate.config.target import arguments
 from crate.data.images import layout
 from crate.errors import UserError
@@ -35,7 +35,8 @@ from crate.tasks.stored_config import stored
 logger = logging.getLogger("crate")
 
 FILES = ("model.safetensors", "config.json")
-SIZES = {  # (embed_dim, depth, num_heads) -> timm's name; others are the first with arguments
+# Schema -> (embed_dim, depth, num_heads) -> timm's name; other sizes are arguments of the first.
+SIZES: dict[type[Model], dict[tuple[int, int, int], str]] = {
     CRATE: {
         (384, 12, 6): "crate_tiny_patch16_224",
         (576, 12, 12): "crate_small_patch16_224",
@@ -91,7 +92,7 @@ def export_checkpoint(cfg: DictConfig, overrides: list[str]) -> Path:
 def _described(config: Config) -> dict[str, Any]:
     """Return what config.json says of the model: timm's architecture, or the user's own class."""
     model, given = config.model, arguments(config.model)
-    if type(model) in SIZES and not model.is_own:
+    if isinstance(model, CRATE | ViT) and type(model) in SIZES and not model.is_own:
         known = SIZES[type(model)]
         size = (model.embed_dim, model.depth, model.num_heads)
         name = {"architecture": known.get(size, next(iter(known.values())))}
@@ -154,10 +155,11 @@ def _names_of_folder(data: Data) -> list[str] | None:
 
     Checkpoints of earlier versions do not hold them.
     """
-    if not isinstance(data, Folder) or not Path(data.root).is_dir():
+    if not isinstance(data, Folder) or data.root is None or not Path(data.root).is_dir():
         return None
+    root = Path(data.root)
     try:
-        words, names = layout.labels(Path(data.root)), layout.class_names(Path(data.root))
+        words, names = layout.labels(root), layout.class_names(root)
     except UserError:
         return None
     return [words.get(name, name) for name in names] if len(names) == data.num_classes else None

@@ -41,7 +41,9 @@ def freeze(points: list[list[str]], master: DictConfig, loader: ConfigLoader) ->
     Raises UserError with the mistakes of all points together.
     """
     composer, unvaried = Composer(master, loader), unvaried_overrides(master)
-    frozen, mistakes, untold = [], {}, 0
+    frozen: list[Point] = []
+    mistakes: dict[str, UserError] = {}
+    untold = 0
     for overrides in points:
         try:
             cfg, choices = composer.compose(overrides)
