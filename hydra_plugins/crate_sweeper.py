@@ -16,8 +16,8 @@ from crate.config.schema import Sweep
 from crate.errors import UserError
 from crate.sweep import options
 from crate.sweep.define.axes import as_text
-from crate.sweep.define.freeze import parse
 from crate.sweep.define.points import points
+from crate.sweep.define.typed import parse
 
 
 class CrateSweeper(Sweeper):

@@ -6,7 +6,8 @@ from omegaconf import DictConfig
 
 from crate.config.label import known_keys
 from crate.paths import CHECKOUT
-from crate.sweep.define.freeze import Point, fixed_overrides, parse
+from crate.sweep.define.freeze import Point
+from crate.sweep.define.typed import fixed_overrides, parse
 
 GROUPS = ("model", "optimizer", "data", "schedule", "augment", "experiment")
 

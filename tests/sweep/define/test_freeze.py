@@ -12,9 +12,11 @@ from crate.config.label import label
 from crate.config.schema import Sweep
 from crate.errors import UserError
 from crate.paths import CONF
+from crate.sweep.define.compose import Composer
 from crate.sweep.define.files import read, register, sweep_files
-from crate.sweep.define.freeze import Composer, fixed_overrides, freeze
+from crate.sweep.define.freeze import freeze
 from crate.sweep.define.points import points
+from crate.sweep.define.typed import fixed_overrides
 from crate.tasks.identity import prepare
 
 
