@@ -13,6 +13,14 @@ _RENAMED = {"last_top1": "last", "best_top1": "best"}  # since version 1
 
 
 @dataclass(kw_only=True)
+class Cancellation(Record):
+    """The mark that a run is cancelled: when, in seconds since 1970. An empty file counts too."""
+
+    version: int = 1
+    time: float
+
+
+@dataclass(kw_only=True)
 class Measured(Record):
     """How long an epoch took, for the estimates of later plans; `shape` identifies the work."""
 

@@ -87,7 +87,7 @@ class Job:
         say_on_console(ranks.is_first)
         sweep = SweepFolder(self.sweep)
         path = find(str(sweep.outputs), signature)
-        if path is not None and RunFolder(path).cancelled.exists():
+        if path is not None and RunFolder(path).is_cancelled:
             logger.info("cancelled before it began")
             return None
         try:
@@ -143,7 +143,7 @@ def _note_failure(path: Path | None, reason: str, trace: str | None) -> None:
     if path is None or owner_of(path) is not None:
         return
     if RunFolder(path).status.state != "finished":
-        RunFolder(path).update_status(state="failed", reason=reason, traceback=trace)
+        RunFolder(path).fail(reason, trace)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def _state(
         return _alive(status, path)
     if word is None:
         return "damaged", damage
-    if word == "queued" and RunFolder(path).cancelled.exists():
+    if word == "queued" and RunFolder(path).is_cancelled:
         return _ended(word, status, path, None)
     if job is None and _is_being_launched(status.claim, path):
         job = JobState(Phase.RESERVED)
@@ -165,7 +165,7 @@ def _before_its_end(word: str, job: JobState) -> tuple[str, str | None] | None:
 
 def _ended(word: str, status: Status, path: Path, job: JobState | None) -> tuple[str, str]:
     """Return how a run ended that is neither finished nor alive."""
-    if RunFolder(path).cancelled.exists():
+    if RunFolder(path).is_cancelled:
         return "cancelled", "cancelled by `python -m crate.sweep cancel`"
     if word in ("failed", "stopped"):
         return word, status.reason or ""

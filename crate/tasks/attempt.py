@@ -53,8 +53,8 @@ def attempt(run: Run, setup: Setup, owner: Ownership, signals: Signals) -> Train
     state = "failed"
 
     def beat() -> None:
-        folder.update_status()
-        if folder.cancelled.exists():
+        folder.renew_heartbeat()
+        if folder.is_cancelled:
             signals.cancel()
 
     try:
@@ -85,7 +85,7 @@ def _record_end(
         bookkeeping.finish(folder, run.config, result, setup)
         signals.is_finished = True
     else:
-        folder.update_status(state="stopped", reason=signals.said)
+        folder.stop(signals.said)
         logger.info("saved at step %d; %s", result.step, signals.how_to_go_on)
 
 
@@ -96,12 +96,11 @@ def _fail(folder: RunFolder, error: Exception | SystemExit) -> NoReturn:
     if isinstance(error, OSError) and error.errno in FULL:
         raise error
     if isinstance(error, UserError):
-        folder.update_status(state="failed", reason=str(error))
+        folder.fail(str(error))
         raise error
     if isinstance(error, SystemExit):  # of a user's code
-        folder.update_status(state="failed", reason=f"left by sys.exit({error.code!r})")
+        folder.fail(f"left by sys.exit({error.code!r})")
         raise error
-    reason = f"{type(error).__name__}: {error}"
-    folder.update_status(state="failed", reason=reason, traceback=traceback.format_exc())
+    folder.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
     logger.error("failed", exc_info=error)
     sys.exit(1)

@@ -47,7 +47,7 @@ def run(request: Request) -> float | None:
     words = label(config, redact(request.choices), redact(request.overrides))
     identified = Run(config, signature_of(config), words, request.overrides)
     if (path := find(config.outputs, identified.signature)) is not None:
-        RunFolder(path).cancelled.unlink(missing_ok=True)  # launching again takes a cancel back
+        RunFolder(path).withdraw_cancellation()
     return train(identified, request.ranks, ends_process=request.ends_process)
 
 

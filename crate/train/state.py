@@ -64,7 +64,7 @@ class TrainState:
         self.loss_sum: Tensor = torch.zeros((), device=self.device)
 
     def time_s(self) -> float:
-        """Returns the seconds of training so far, over all resumes."""
+        """Return the seconds of training so far, over all resumes."""
         return self.elapsed_s + time.monotonic() - self._since
 
     def note(self, metrics: dict[str, float]) -> None:
@@ -88,13 +88,13 @@ class TrainState:
             )
 
     def is_finite(self) -> bool:
-        """Tells whether every rank's losses since the last log line and every weight are finite."""
+        """Return whether all weights and the losses since the last log line are finite."""
         values = [self.loss_sum, *self.learner.model.parameters()]
         broken = not all(bool(torch.isfinite(value).all()) for value in values)
         return not self.ranks.maximum(broken)[0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns tensors and plain values; every rank has to ask, and each gives its own part."""
+        """Return tensors and plain values. All ranks must call this: each contributes its part."""
         own = {"loss_sum": self.loss_sum.cpu(), "generators": generator_states()}
         return {
             **self.learner.state_dict(),
@@ -104,10 +104,11 @@ class TrainState:
         }
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
-        """Takes over what `state_dict` returned.
+        """Restore the state that `state_dict` returned.
 
-        Saved by another number of ranks, the losses go to rank 0 and the generators, on which only
-        what a model of one's own draws depends, to the ranks that have them.
+        If another number of ranks saved it, rank 0 takes the sum of all losses, and each rank takes
+        the generators of the rank of the same number, if there was one. Only random numbers that a
+        user's own model draws depend on these generators.
         """
         self.learner.load_state_dict(values)
         values = {"best": values.get("best_top1"), "last": values.get("last_top1")} | values

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from crate.run.folder import RunFolder
 from crate.run.liveness import this_process
 from crate.run.ownership import Ownership
 from crate.run.status import Status
@@ -35,7 +34,7 @@ def run(tmp_path, monkeypatch):
     ) -> tuple:
         program("squeue", squeue)
         program("sacct", sacct)
-        mark = RunFolder(path).cancelled
+        mark = path / "cancelled.json"
         mark.touch() if cancelled else mark.unlink(missing_ok=True)
         status = {"heartbeat": time.time(), "last_top1": 1.0, "best_top1": 1.0} | status
         (path / "status.json").write_text(json.dumps(status))

@@ -13,7 +13,7 @@ from crate.tasks import decision
 from crate.tasks.decision import Verdict, decide, mixed, questions
 
 CODE, DATA = {"other_code": ["a.py"]}, {"other_data": ["files in /x"]}
-FINISHED = Status(state="finished", last_top1=1.0, best_top1=1.0)
+FINISHED = Status(state="finished", last=1.0, best=1.0)
 
 
 @pytest.fixture

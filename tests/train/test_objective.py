@@ -12,6 +12,7 @@ from crate.config.schema import Objective
 from crate.errors import UserError
 from crate.run.folder import RunFolder
 from crate.train.curve import draw_curve, panels
+from crate.train.device import SINGLE
 from crate.train.state import TrainState
 from tests.launching import TINY, launch, metrics, run_folder, start, status, wait_for_step
 
@@ -85,12 +86,12 @@ def test_a_run_that_version_1_began_is_continued(tmp_path):
     assert [status(folder)[name] for name in names] == [ended[name] for name in names]
 
 
-class Setup:
-    device, total_steps = torch.device("cpu"), 10
+class TenSteps:
+    total = 10
 
 
 def test_a_metric_that_its_evaluator_does_not_return_is_refused_after_the_evaluation():
-    state = TrainState(Setup(), Objective("knn/top1"))
+    state = TrainState(None, TenSteps(), SINGLE, torch.device("cpu"), Objective("knn/top1"))
     state.trained, state.step = {"train/loss": 1.0}, 5
     state.note({"val/top1": 1.0})  # an evaluator that did not run at this step
     assert state.best_step == 0

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections import defaultdict
 from pathlib import Path
 
 from crate.run.console import say_on_console
 from crate.run.folder import RunFolder
-from crate.run.records import write_json
 from crate.sweep.commands.arguments import add_runs, sweep_of
 from crate.sweep.commands.confirm import add_yes, confirms
 from crate.sweep.define.swept import as_words
@@ -70,7 +68,7 @@ def _end(selection: Selection, keys: list[str]) -> None:
     launchers = {name: launcher_named(name) for name in jobs}
     for runs in jobs.values():  # first, since a slot or job that starts just now must not begin
         for path in runs:
-            write_json(RunFolder(path).cancelled, {"time": time.time()})
+            RunFolder(path).cancel()
     for name, launcher in launchers.items():
         launcher.cancel(jobs[name])
     print(f"{sum(map(len, jobs.values()))} runs end; their checkpoints stand")

@@ -24,9 +24,7 @@ def hand_over(launcher: AnyLauncher, request: Request, manifest: Manifest) -> li
     paths = runs_by_signature(request.sweep.outputs)
     folders = {key: RunFolder(paths[key]) for key in todo}
     for key, folder in folders.items():
-        folder.cancelled.unlink(missing_ok=True)
-        claim = Claim(process=this_process(), code=todo[key])
-        folder.update_status(state="queued", reason=None, claim=claim, sigterm_at=None)
+        folder.queue(Claim(process=this_process(), code=todo[key]))
     names: list[str] = []
     for jobs in launcher.submit(request):
         for key, name in jobs.items():

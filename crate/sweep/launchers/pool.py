@@ -111,6 +111,6 @@ def _queued(outputs: Path, keys: Iterable[str]) -> list[RunFolder]:
         folder
         for folder in folders
         if folder.status.state == "queued"
-        and not folder.cancelled.exists()
+        and not folder.is_cancelled
         and owner_of(folder.path) is None
     ]
