@@ -6,12 +6,10 @@ from typing import Any
 
 from crate.config.label import short_names
 from crate.errors import UserError, nearest, shorten
-from crate.sweep.define.swept import as_words
-
-Swept = dict[str, Any]  # key -> value
+from crate.sweep.define.swept import Values, as_words
 
 
-def matching(swept: dict[str, Swept], words: list[str]) -> list[str]:
+def matching(swept: dict[str, Values], words: list[str]) -> list[str]:
     """Return the signatures of the runs that every word matches.
 
     A word is `sparsity=0.1`, with as much of the key as tells it from others, or the start of a
@@ -33,7 +31,7 @@ def matching(swept: dict[str, Swept], words: list[str]) -> list[str]:
     )
 
 
-def _fits(signature: str, values: Swept, word: str) -> bool:
+def _fits(signature: str, values: Values, word: str) -> bool:
     name, sign, value = word.partition("=")
     if not sign:
         return signature.startswith(word)
@@ -56,7 +54,7 @@ def _is_same(text: str, value: Any) -> bool:
         return False
 
 
-def _unknown(word: str, swept: dict[str, Swept]) -> UserError:
+def _unknown(word: str, swept: dict[str, Values]) -> UserError:
     """Return the error for a word that matches no run, with the nearest words that do."""
     name, sign, value = word.partition("=")
     names = short_names(key for values in swept.values() for key in values)

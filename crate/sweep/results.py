@@ -16,7 +16,7 @@ from typing import Any
 from crate.config.schema.objective import Objective
 from crate.run.folder import RunFolder
 from crate.run.status import Status
-from crate.sweep.define.swept import is_baseline
+from crate.sweep.define.swept import Values, is_baseline
 from crate.sweep.select import Selection
 from crate.sweep.stored.manifest import Manifest
 
@@ -31,7 +31,7 @@ class RunResult:
     code that trained them.
     """
 
-    swept: dict[str, Any]
+    swept: Values
     folder: Path
     last: float
     best: float
@@ -47,7 +47,7 @@ class Cell:
     `runs` counts the runs that were asked for, `finished` holds those with a result.
     """
 
-    swept: dict[str, Any]
+    swept: Values
     published: float | None
     is_baseline: bool
     runs: int = 0
@@ -142,9 +142,7 @@ def objective_of(selection: Selection) -> Objective:
     return same[0] if same else Objective(metric) if metric else Objective()
 
 
-def _result(
-    swept: dict[str, Any], folder: Path, status: Status, objective: Objective
-) -> RunResult | None:
+def _result(swept: Values, folder: Path, status: Status, objective: Objective) -> RunResult | None:
     """Return the result of a finished run; None if it did not log the metric."""
     values = _last_and_best(folder, status, objective)
     if values is None:
@@ -174,7 +172,7 @@ def _last_and_best(
     return None if last is None or best is None else (last, best)
 
 
-def _published(swept: dict[str, Any], manifest: Manifest, metric: str) -> float | None:
+def _published(swept: Values, manifest: Manifest, metric: str) -> float | None:
     """Return the published result of a point, if the sweep's file has one."""
     for row in manifest.published or []:
         if {key: value for key, value in row.items() if key != metric} == swept:

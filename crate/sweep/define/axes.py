@@ -10,9 +10,10 @@ from hydra.errors import HydraException
 
 from crate.config.commandline.overrides import normal
 from crate.errors import UserError
+from crate.sweep.define.swept import Values
 
 
-def overrides_of(grid: dict[str, Any], typed: set[str], parser: OverridesParser) -> list[Override]:
+def overrides_of(grid: Values, typed: set[str], parser: OverridesParser) -> list[Override]:
     """Return the override of each key of a grid, except for the keys that were `typed` as well.
 
     Raise UserError for values that Hydra's grammar cannot read.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain, product
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,6 +12,7 @@ from crate.config.schema import Sweep
 from crate.errors import UserError, nearest, shorten
 from crate.sweep.define.axes import as_typed, overrides_of, values_of
 from crate.sweep.define.count import num_values, require_at_most
+from crate.sweep.define.swept import Values
 from crate.sweep.options import Sweeper
 
 
@@ -73,7 +73,7 @@ def _require_swept(sweep: Sweep, typed: set[str]) -> None:
                 )
 
 
-def _matches(point: list[str], row: dict[str, Any]) -> bool:
+def _matches(point: list[str], row: Values) -> bool:
     """Return whether a point has all the values of a row of `exclude`."""
     parsed = OverridesParser.create().parse_overrides(point)
     values = {override.get_key_element(): override.value() for override in parsed}

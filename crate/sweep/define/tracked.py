@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from crate.config.label import short_names, short_path
 from crate.config.schema import Config, Sweep, Wandb
-from crate.sweep.define.swept import is_baseline
+from crate.sweep.define.swept import Values, is_baseline
 
 LONGEST_NAME, LONGEST_TAG = 128, 64  # characters, by W&B's limits
 
 
-def describe(config: Config, swept: dict[str, Any], values: dict[str, Any]) -> None:
+def describe(config: Config, swept: Values, values: Values) -> None:
     """Fill in the name, tags, swept values and published result of a wandb tracker.
 
     `values` are all overrides of the point by key, `swept` those that differ between points. Values
@@ -30,7 +28,7 @@ def describe(config: Config, swept: dict[str, Any], values: dict[str, Any]) -> N
     tracker.tags = [tag for tag in tracker.tags if len(tag) <= LONGEST_TAG]
 
 
-def run_name(swept: dict[str, Any], seed: int) -> str:
+def run_name(swept: Values, seed: int) -> str:
     """Return the name of a run, `sparsity=0.5 seed=1`: its swept values and its seed.
 
     A value that would make the name longer than W&B allows is left out.
@@ -46,9 +44,9 @@ def run_name(swept: dict[str, Any], seed: int) -> str:
     return " ".join([*words, last])
 
 
-def _published(sweep: Sweep, swept: dict[str, Any], metric: str) -> dict[str, Any]:
+def _published(sweep: Sweep, swept: Values, metric: str) -> Values:
     """Return the published values of a point, without its swept values."""
-    published: dict[str, Any] = {}
+    published: Values = {}
     for row in sweep.published:
         keys = row.keys() & swept.keys()
         if keys and metric in row and all(row[key] == swept[key] for key in keys):

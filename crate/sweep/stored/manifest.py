@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crate.run.claim import HandedOver
 from crate.run.records import Record
 from crate.run.secrets import redact
+from crate.sweep.define.swept import Values
 
 if TYPE_CHECKING:
     from crate.sweep.define.freeze import Point
@@ -29,7 +30,7 @@ class SweepPoint(Record):
     """A point of a sweep; `swept` are its values of the keys that vary, by key."""
 
     overrides: list[str]
-    swept: dict[str, Any]
+    swept: Values
     attempts: list[Attempt] = field(default_factory=list)
 
 
@@ -63,12 +64,12 @@ class Statement(Record):
     """The fields of a sweep's file, except those that only list points."""
 
     question: str | None = None
-    grid: dict[str, Any] | None = None
-    zip: dict[str, Any] | None = None
+    grid: Values | None = None
+    zip: Values | None = None
     seeds: list[int] | None = None
-    baseline: dict[str, Any] | None = None
+    baseline: Values | None = None
     metric: str | None = None
-    published: list[dict[str, Any]] | None = None
+    published: list[Values] | None = None
     source: str | None = None
 
 

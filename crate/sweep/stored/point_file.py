@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crate.run.records import Record
+from crate.sweep.define.swept import Values
 from crate.sweep.stored.manifest import LaunchEntry, Statement
 
 
@@ -22,7 +23,7 @@ class PointFile(Record):
     signature: str
     label: str
     overrides: list[str]
-    swept: dict[str, Any]
+    swept: Values
     config: dict[str, Any]
     folder: str
     modules: dict[str, Any] = field(default_factory=dict)

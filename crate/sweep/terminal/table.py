@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
 from crate.config.label import short_names
 from crate.run.console import console
+from crate.sweep.define.swept import Values
 from crate.sweep.state import RunState
 from crate.sweep.terminal.columns import Column, fitted, wrapped
 
@@ -38,7 +38,7 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 86400:.1f}d"
 
 
-def swept_columns(swept: list[dict[str, Any]]) -> list[Column]:
+def swept_columns(swept: list[Values]) -> list[Column]:
     """Return a column for each swept key; `swept` holds the values of each row."""
     names = short_names(key for values in swept for key in values)
     return [
@@ -53,24 +53,24 @@ def state_column(states: list[str]) -> Column:
     return Column("state", states, moves=False, styles=styles)
 
 
-def table(swept: dict[str, dict[str, Any]], states: dict[str, RunState]) -> Group:
+def table(swept: dict[str, Values], states: dict[str, RunState]) -> Group:
     """Return a table with a row for each run: state, values, progress and metric."""
     rows = [_cells(states[key]) for key in swept]
 
-    def column(name: str, **options: Any) -> Column:
-        return Column(name, [row[name] for row in rows], **options)
+    def column(name: str, drop: int = 0, *, moves: bool = True) -> Column:
+        return Column(name, [row[name] for row in rows], drop, moves, is_right=True)
 
     columns = [
         state_column([states[key].state for key in swept]),
         *swept_columns(list(swept.values())),
-        column("step", drop=3, is_right=True),
-        column("img/s", drop=5, is_right=True),
-        column("to end", drop=2, is_right=True),
-        column("beat", drop=6, is_right=True),
-        column("tries", drop=7, is_right=True),
-        column("last", drop=4, is_right=True, moves=False),
-        column("best", is_right=True, moves=False),
-        column("why", drop=1, is_text=True),
+        column("step", drop=3),
+        column("img/s", drop=5),
+        column("to end", drop=2),
+        column("beat", drop=6),
+        column("tries", drop=7),
+        column("last", drop=4, moves=False),
+        column("best", moves=False),
+        Column("why", [row["why"] for row in rows], drop=1, is_text=True),
     ]
     return fitted(columns, console.width)
 

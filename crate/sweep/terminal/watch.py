@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from typing import Any
 
 from rich.live import Live
 
 from crate.run.console import console
 from crate.run.folder import runs_by_signature
-from crate.sweep.define.swept import as_words
+from crate.sweep.define.swept import Values, as_words
 from crate.sweep.state import RunState, look
 from crate.sweep.terminal.table import duration, table
 
@@ -22,7 +21,7 @@ POLL_S = 2.0
 class Watch:
     """Follows runs below `outputs`; `swept` holds their swept values by signature."""
 
-    def __init__(self, swept: dict[str, dict[str, Any]], outputs: str) -> None:
+    def __init__(self, swept: dict[str, Values], outputs: str) -> None:
         self.swept, self.outputs = swept, outputs
         self.states: dict[str, RunState] = {}
         self._ended: set[str] = set()
