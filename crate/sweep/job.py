@@ -11,53 +11,25 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crate.config.schema import dump, restore
+from crate.config.schema import Config, restore
 from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.ranks import Ranks, SaidByFirst
-from crate.run import provenance, records
+from crate.run import provenance
 from crate.run.console import say_on_console
 from crate.run.folder import RunFolder, find
 from crate.run.ownership import Busy, owner_of
 from crate.run.records import read_json
-from crate.run.secrets import file_mode, redact
 from crate.sweep.code import snapshot
 from crate.sweep.code.modules import Modules
-from crate.sweep.define.freeze import Point
-from crate.sweep.define.seal import require_as_launched, seal
+from crate.sweep.define.seal import require_as_launched
 from crate.sweep.stored.folder import SweepFolder
-from crate.sweep.stored.manifest import Manifest
-from crate.sweep.stored.point_file import PointFile
 from crate.train.signals import ignore_from_now_on
 
 logger = logging.getLogger("crate")
-
-
-def write_point(sweep: SweepFolder, manifest: Manifest, point: Point, modules: Modules) -> None:
-    """Write all that a job needs to know of a point, and what the manifest is rebuilt from.
-
-    What only a launch may decide is decided: a job that comes back after a preemption must not set
-    its own work aside.
-    """
-    config = dump(point.config) | {"rerun": False, "resume": "auto"}
-    config |= {"other_code": "accept", "other_data": "accept"}
-    values = PointFile(
-        signature=point.signature,
-        label=point.label,
-        overrides=redact(point.overrides),
-        swept=redact(point.swept),
-        config=config,
-        folder=os.getcwd(),
-        modules=asdict(modules),
-        fixed=manifest.fixed,
-        launch=manifest.launches[-1],
-    )
-    sealed = PointFile.from_json(seal(values.to_json(), point.config))
-    records.write(sweep.point_file(point.signature), sealed, file_mode(config))
 
 
 class Job:
@@ -128,11 +100,12 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
     try:
         Modules(**point.modules).find()
         config = OmegaConf.to_object(restore(point.config))
+        assert isinstance(config, Config)
     except (TypeError, OmegaConfBaseException) as error:
         raise UserError(f"{file} is damaged: {str(error).splitlines()[0]}") from error
     if Path(point.folder).is_dir():  # the launch's folder, to which paths in kwargs are relative
         os.chdir(point.folder)
-    require_as_launched(read_json(file), config, file)
+    require_as_launched(read_json(file), config, file)  # the seal is over the file as it is
     require_startable(config, ranks)
     run = identity.Run(config, point.signature, point.label, point.overrides)
     return train(run, ranks, ends_process=ends_process)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from crate.config.schema import Wandb
+from crate.config.schema import Wandb, dump
+from crate.run import records
 from crate.run.folder import RunFolder
-from crate.run.secrets import redact
+from crate.run.secrets import file_mode, redact
 from crate.sweep.code import snapshot
 from crate.sweep.code.modules import Modules
 from crate.sweep.define.freeze import Point
 from crate.sweep.define.naming import identity_of_fixed, sweep_name
-from crate.sweep.job import write_point
+from crate.sweep.define.seal import seal
 from crate.sweep.launch.pending import Pending, data_roots
 from crate.sweep.launchers.launcher import AnyLauncher
 from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.stored.manifest import LaunchEntry, Manifest
+from crate.sweep.stored.point_file import PointFile
 
 
 def write_down(
@@ -67,3 +70,26 @@ def _write_points(sweep: SweepFolder, manifest: Manifest, pending: Pending) -> N
         if isinstance(point.config.tracker, Wandb):
             point.config.tracker.group = point.config.tracker.group or sweep.path.name
         write_point(sweep, manifest, point, modules)
+
+
+def write_point(sweep: SweepFolder, manifest: Manifest, point: Point, modules: Modules) -> None:
+    """Write all that a job needs to know of a point, and what the manifest is rebuilt from.
+
+    What only a launch may decide is decided: a job that comes back after a preemption must not set
+    its own work aside.
+    """
+    config = dump(point.config) | {"rerun": False, "resume": "auto"}
+    config |= {"other_code": "accept", "other_data": "accept"}
+    values = PointFile(
+        signature=point.signature,
+        label=point.label,
+        overrides=redact(point.overrides),
+        swept=redact(point.swept),
+        config=config,
+        folder=os.getcwd(),
+        modules=asdict(modules),
+        fixed=manifest.fixed,
+        launch=manifest.launches[-1],
+    )
+    sealed = PointFile.from_json(seal(values.to_json(), point.config))
+    records.write(sweep.point_file(point.signature), sealed, file_mode(config))

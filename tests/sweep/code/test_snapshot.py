@@ -17,6 +17,7 @@ import pytest
 from crate.errors import UserError
 from crate.paths import CHECKOUT
 from crate.run import code_record, provenance, secrets
+from crate.sweep.code import checkout as code_of_checkout
 from crate.sweep.code import snapshot
 from crate.sweep.code.snapshot import require_intact, take
 
@@ -234,7 +235,7 @@ def test_too_much_is_refused_with_the_largest_files(checkout, tmp_path, monkeypa
         write(checkout, **{f"big {number}.bin": bytes(1_000_000 + 100_000 * number)})
     commit(checkout)
     with monkeypatch.context() as patch:
-        patch.setattr(snapshot, "MAX_MB", 9)
+        patch.setattr(code_of_checkout, "MAX_MB", 9)
         with pytest.raises(UserError) as raised:
             take(tmp_path / "outputs", [], checkout)
     shown = [line.strip() for line in raised.value.given.splitlines()[1:]]

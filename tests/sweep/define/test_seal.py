@@ -19,7 +19,8 @@ from crate.sweep import job
 from crate.sweep.code import snapshot
 from crate.sweep.code.modules import Modules
 from crate.sweep.define.freeze import freeze
-from crate.sweep.job import Job, write_point
+from crate.sweep.job import Job
+from crate.sweep.launch.record import write_point
 from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.stored.manifest import LaunchEntry, Manifest
 from crate.tasks.identity import file_hash
