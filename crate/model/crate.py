@@ -6,9 +6,6 @@ Tokens are rows here and columns in the papers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from timm.models import checkpoint
 from timm.models._features import feature_take_indices
@@ -20,16 +17,21 @@ from crate.model.patch_embedding import PatchEmbedding, Size
 from crate.model.trace import Trace
 
 POOLS = ("token", "avg")
+Features = list[Tensor] | list[tuple[Tensor, Tensor]]
 
 
 class CRATE(nn.Module):
-    """The white-box transformer of [P], with timm's methods.
+    """The white-box transformer of [P], with the methods of a timm model.
 
-    `img_size`, `patch_size`: pixels, one number or (height, width). `head_dim`: embed_dim /
-    num_heads if None. `global_pool`: "token" (CLS) or "avg" (mean of all tokens, CLS included).
-    `step_size` is eta, `sparsity` is lambda. `num_classes=0` leaves the classifier out.
-    `compression` and `sparsifier` name the operators of each layer, see `crate.model.operators`.
-    Raises ValueError for arguments that make no model.
+    `img_size` and `patch_size` are in pixels, one number or (height, width).
+    `head_dim` is embed_dim / num_heads if None.
+    `global_pool` is "token" (CLS) or "avg" (mean of all tokens, CLS included).
+    `step_size` is eta, `sparsity` is lambda.
+    `num_classes=0` leaves the classifier out.
+    `compression` and `sparsifier` are the operators of each layer: a name in COMPRESSIONS or
+    SPARSIFIERS, the dotted name of a class, or a class; see `crate.model.operators`.
+
+    Raise ValueError for arguments that make no model.
     """
 
     num_prefix_tokens = 1  # CLS; timm's name
@@ -58,7 +60,7 @@ class CRATE(nn.Module):
         self.embed_dim = self.num_features = self.head_hidden_size = embed_dim
         self.patch_embed = PatchEmbedding(img_size, patch_size, in_chans, embed_dim)
         num_tokens = self.num_prefix_tokens + self.patch_embed.num_patches
-        # Unit variance as in [C], where timm's ViT draws with 0.02.
+        # Unit variance as in [C]; timm's ViT draws with a standard deviation of 0.02.
         self.cls_token = nn.Parameter(torch.randn(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(torch.randn(1, num_tokens, embed_dim))
         self.layers = nn.ModuleList(
@@ -71,26 +73,26 @@ class CRATE(nn.Module):
             for i in range(depth)
         ]
         self.grad_checkpointing = False
-        self.fc_norm = nn.LayerNorm(embed_dim)
+        self.fc_norm: nn.Module = nn.LayerNorm(embed_dim)
         self.global_pool = _pool(global_pool)
         self.reset_classifier(num_classes)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Z^1, what the first layer reads: (B, C, H, W) -> (B, N, d)."""
+        """Return Z^1, the input of the first layer: (B, C, H, W) -> (B, N, d)."""
         tokens = self.patch_embed(images)  # (B, N-1, d)
         cls_token = self.cls_token.expand(tokens.shape[0], -1, -1)  # (B, 1, d)
         return torch.cat([cls_token, tokens], dim=1) + self.pos_embed  # (B, N, d)
 
     def forward_features(self, images: Tensor, trace: Trace | None = None) -> Tensor:
-        """The last layer's tokens, before pooling: (B, C, H, W) -> (B, N, d)."""
-        if not torch.jit.is_scripting():  # noqa: SIM102  (TorchScript leaves out such a block alone)
-            if isinstance(trace, fx.Proxy):  # torch.fx passes a symbol for what nobody gave
+        """Return the last layer's tokens, before pooling: (B, C, H, W) -> (B, N, d)."""
+        if not torch.jit.is_scripting():  # noqa: SIM102  (TorchScript skips only a block like this)
+            if isinstance(trace, fx.Proxy):  # torch.fx passes a symbol for an argument not given
                 trace = None
         tokens = self.embed(images)  # (B, N, d)
         if trace is not None:
             trace.restart()
         for layer in self.layers:
-            if trace is not None:  # it keeps what checkpointing would drop
+            if trace is not None:  # not checkpointed: a trace keeps what that would drop
                 tokens = layer(tokens, trace.new_layer())  # Z^l -> Z^{l+1}, (B, N, d)
             elif self.grad_checkpointing and not torch.jit.is_scripting():
                 tokens = checkpoint(layer, tokens)
@@ -101,19 +103,21 @@ class CRATE(nn.Module):
     def forward_intermediates(
         self,
         images: Tensor,
-        indices: int | Sequence[int] | None = None,
+        indices: int | list[int] | None = None,
         return_prefix_tokens: bool = False,
         norm: bool = False,
         stop_early: bool = False,
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
-    ) -> Any:
-        """(`forward_features(images)`, the tokens after the layers `indices`), as in timm.
+    ) -> Features | tuple[Tensor, Features]:
+        """Return (`forward_features(images)`, the tokens after the layers `indices`), as timm does.
 
-        `indices`: the last n layers, those listed, or all. `norm`: through the norm before the
-        head. `stop_early`: no layer after the last one taken. Each intermediate is (B, d, h, w),
-        or with `output_fmt` "NLC" (B, N-1, d); with `return_prefix_tokens` it is a pair with CLS,
-        (B, 1, d). `intermediates_only`: the list alone.
+        `indices` selects the last n layers (int), the listed layers, or all (None).
+        `return_prefix_tokens` makes each intermediate a pair with CLS, (B, 1, d).
+        `norm` applies the norm before the head to each intermediate.
+        `stop_early` skips the layers after the last selected one.
+        `output_fmt` is "NCHW", (B, d, h, w), or "NLC", (B, N-1, d).
+        `intermediates_only` returns the list without the final tokens.
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise ValueError(f"output_fmt: given {output_fmt!r}, allowed NCHW or NLC")
@@ -124,21 +128,22 @@ class CRATE(nn.Module):
             if i in take:
                 taken.append(self.fc_norm(tokens) if norm else tokens)
         prefixes = [each[:, : self.num_prefix_tokens] for each in taken]  # (B, 1, d)
-        features = [each[:, self.num_prefix_tokens :] for each in taken]  # (B, N-1, d)
+        patches = [each[:, self.num_prefix_tokens :] for each in taken]  # (B, N-1, d)
         if output_fmt == "NCHW":
             grid = self.patch_embed.grid_size
-            features = [each.mT.unflatten(2, grid).contiguous() for each in features]
+            patches = [each.mT.unflatten(2, grid).contiguous() for each in patches]  # (B, d, h, w)
+        features: Features = patches
         if return_prefix_tokens:
-            features = list(zip(features, prefixes, strict=True))
+            features = list(zip(patches, prefixes, strict=True))
         return features if intermediates_only else (tokens, features)
 
     def prune_intermediate_layers(
         self,
-        indices: int | Sequence[int] = 1,
+        indices: int | list[int] = 1,
         prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
-        """Drop what the intermediates `indices` do not need; their numbers from the front."""
+        """Remove what the intermediates `indices` do not need; return their layers' numbers."""
         take, last = feature_take_indices(len(self.layers), indices)
         self.layers = self.layers[: last + 1]
         if prune_norm:
@@ -148,21 +153,21 @@ class CRATE(nn.Module):
         return take
 
     def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits, or with `pre_logits` the classifier's input: (B, N, d) -> (B, classes or d)."""
+        """Return logits, or the classifier's input if `pre_logits`: (B, N, d) -> (B, classes or d)."""
         pooled = tokens[:, 0] if self.global_pool == "token" else tokens.mean(dim=1)  # (B, d)
         pooled = self.fc_norm(pooled)
         return pooled if pre_logits else self.head(pooled)
 
     def forward(self, images: Tensor, trace: Trace | None = None) -> Tensor:
-        """Logits, (B, C, H, W) -> (B, num_classes); fills `trace` if there is one."""
+        """Return logits, (B, C, H, W) -> (B, num_classes); fill `trace` if there is one."""
         return self.forward_head(self.forward_features(images, trace))
 
     def get_classifier(self) -> nn.Module:
-        """The last linear map, or Identity where there are no classes."""
+        """Return the last linear map, or Identity if there are no classes."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh classifier, on the model's device and in its dtype; the pool if one is given."""
+        """Draw a new classifier, on the model's device and in its dtype; set the pool if given."""
         if num_classes < 0:
             raise ValueError(f"num_classes: given {num_classes}, allowed 0 (no classifier) or more")
         if global_pool is not None:
@@ -173,17 +178,17 @@ class CRATE(nn.Module):
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
-        """The weights that timm's optimizers leave undecayed ([C] decays them)."""
+        """Return the weights that timm's optimizers do not decay ([C] decays them)."""
         return {"pos_embed", "cls_token"}
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Patterns of weight names for timm's layer decay: the stem, then layer by layer."""
+        """Return patterns of weight names for timm's layer decay: the stem, then each layer."""
         return {"stem": r"^cls_token|pos_embed|patch_embed", "blocks": r"^layers\.(\d+)"}
 
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Keep of each layer its input alone, and compute the rest again in the backward."""
+        """Store only each layer's input, and recompute the rest in the backward pass."""
         self.grad_checkpointing = enable
 
 
@@ -200,7 +205,7 @@ def _head_dim(embed_dim: int, num_heads: int, head_dim: int | None) -> int:
     if embed_dim % num_heads:
         raise ValueError(
             f"num_heads: given {num_heads}, allowed a divisor of embed_dim {embed_dim}; "
-            "or say head_dim"
+            "or give head_dim"
         )
     return embed_dim // num_heads
 

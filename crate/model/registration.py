@@ -12,6 +12,14 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 
 from crate.model.crate import CRATE
 
+# The published sizes. conf/model/crate_*.yaml repeat them for readers; a test compares the two.
+SIZES: dict[str, dict[str, int]] = {
+    "crate_tiny_patch16_224": {"embed_dim": 384, "depth": 12, "num_heads": 6},
+    "crate_small_patch16_224": {"embed_dim": 576, "depth": 12, "num_heads": 12},
+    "crate_base_patch16_224": {"embed_dim": 768, "depth": 12, "num_heads": 12},
+    "crate_large_patch16_224": {"embed_dim": 1024, "depth": 24, "num_heads": 16},
+}
+
 # Evaluation as in [C]: resize to 256 (bilinear, torchvision's default), centre crop to 224.
 _CFG = {
     "url": "",
@@ -26,51 +34,43 @@ _CFG = {
     "classifier": "head",
 }
 
-default_cfgs = generate_default_cfgs(
-    {f"crate_{size}_patch16_224": dict(_CFG) for size in ("tiny", "small", "base", "large")}
-)
+default_cfgs = generate_default_cfgs({name: dict(_CFG) for name in SIZES})
 
 
-def _build(
-    variant: str, pretrained: bool, arguments: dict[str, Any], given: dict[str, Any]
-) -> CRATE:
-    """The model that `arguments` describe, where `given` says nothing else."""
+def _build(name: str, pretrained: bool, given: dict[str, Any]) -> CRATE:
+    """Return the model of a published size, with the arguments in `given` in place of its own."""
     if pretrained and not (given.get("pretrained_cfg") or given.get("pretrained_cfg_overlay")):
         raise ValueError(
-            f"{variant}: given pretrained=True, allowed False: no weights are hosted; pass "
+            f"{name}: given pretrained=True, allowed False: no weights are hosted; pass "
             "checkpoint_path=..., for the authors' files after crate.model.official.convert"
         )
     if not given.get("drop_rate"):
         given.pop("drop_rate", None)  # timm's scripts pass 0.0 to every model; CRATE drops nothing
     features = {"out_indices": 3, "feature_cls": "getter"}  # of features_only=True, as timm's ViT
     return build_model_with_cfg(
-        CRATE, variant, pretrained, feature_cfg=features, **(arguments | given)
+        CRATE, name, pretrained, feature_cfg=features, **(SIZES[name] | given)
     )
 
 
 @register_model
 def crate_tiny_patch16_224(pretrained: bool = False, **kwargs: Any) -> CRATE:
-    """CRATE-T, 6.09 M parameters."""
-    arguments = {"embed_dim": 384, "depth": 12, "num_heads": 6}
-    return _build("crate_tiny_patch16_224", pretrained, arguments, kwargs)
+    """Build CRATE-T, 6.09 M parameters."""
+    return _build("crate_tiny_patch16_224", pretrained, kwargs)
 
 
 @register_model
 def crate_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> CRATE:
-    """CRATE-S, 13.12 M parameters."""
-    arguments = {"embed_dim": 576, "depth": 12, "num_heads": 12}
-    return _build("crate_small_patch16_224", pretrained, arguments, kwargs)
+    """Build CRATE-S, 13.12 M parameters."""
+    return _build("crate_small_patch16_224", pretrained, kwargs)
 
 
 @register_model
 def crate_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> CRATE:
-    """CRATE-B, 22.80 M parameters."""
-    arguments = {"embed_dim": 768, "depth": 12, "num_heads": 12}
-    return _build("crate_base_patch16_224", pretrained, arguments, kwargs)
+    """Build CRATE-B, 22.80 M parameters."""
+    return _build("crate_base_patch16_224", pretrained, kwargs)
 
 
 @register_model
 def crate_large_patch16_224(pretrained: bool = False, **kwargs: Any) -> CRATE:
-    """CRATE-L, 77.64 M parameters."""
-    arguments = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
-    return _build("crate_large_patch16_224", pretrained, arguments, kwargs)
+    """Build CRATE-L, 77.64 M parameters."""
+    return _build("crate_large_patch16_224", pretrained, kwargs)

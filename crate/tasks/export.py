@@ -21,7 +21,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from crate.config import check
-from crate.config.schema import CRATE, Config, Data, Folder, Model, ViT, pair
+from crate.config.schema import CRATE, Config, Data, Folder, ViT, pair
 from crate.config.target import arguments
 from crate.data.images import layout
 from crate.errors import UserError
@@ -35,15 +35,9 @@ from crate.tasks.stored_config import stored
 logger = logging.getLogger("crate")
 
 FILES = ("model.safetensors", "config.json")
-# Schema -> (embed_dim, depth, num_heads) -> timm's name; other sizes are arguments of the first.
-SIZES: dict[type[Model], dict[tuple[int, int, int], str]] = {
-    CRATE: {
-        (384, 12, 6): "crate_tiny_patch16_224",
-        (576, 12, 12): "crate_small_patch16_224",
-        (768, 12, 12): "crate_base_patch16_224",
-        (1024, 24, 16): "crate_large_patch16_224",
-    },
-    ViT: {(192, 12, 3): "vit_tiny_patch16_224", (384, 12, 6): "vit_small_patch16_224"},
+VIT_SIZES = {  # timm's names
+    "vit_tiny_patch16_224": {"embed_dim": 192, "depth": 12, "num_heads": 3},
+    "vit_small_patch16_224": {"embed_dim": 384, "depth": 12, "num_heads": 6},
 }
 
 
@@ -92,10 +86,8 @@ def export_checkpoint(cfg: DictConfig, overrides: list[str]) -> Path:
 def _described(config: Config) -> dict[str, Any]:
     """Return what config.json says of the model: timm's architecture, or the user's own class."""
     model, given = config.model, arguments(config.model)
-    if isinstance(model, CRATE | ViT) and type(model) in SIZES and not model.is_own:
-        known = SIZES[type(model)]
-        size = (model.embed_dim, model.depth, model.num_heads)
-        name = {"architecture": known.get(size, next(iter(known.values())))}
+    if isinstance(model, CRATE | ViT) and not model.is_own:
+        name = {"architecture": _architecture(model)}
     elif model._target_ == "crate.model.from_timm.create":
         name, given = _of_timm(given)
     else:
@@ -106,6 +98,18 @@ def _described(config: Config) -> dict[str, Any]:
         "model_args": given,
         "pretrained_cfg": _preparation(config.data, fixed_size="img_size" in given),
     }
+
+
+def _architecture(model: CRATE | ViT) -> str:
+    """Return timm's name of a model; for another size the first name, which takes it as arguments.
+
+    Either class is registered with timm under several sizes.
+    """
+    from crate.model.registration import SIZES
+
+    sizes = SIZES if isinstance(model, CRATE) else VIT_SIZES
+    size = {key: getattr(model, key) for key in ("embed_dim", "depth", "num_heads")}
+    return next((name for name, known in sizes.items() if known == size), next(iter(sizes)))
 
 
 def _of_timm(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

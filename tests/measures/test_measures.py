@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crate.measures import coding_rate, nonzero_fraction
-from tests.textbook import coding_rate_columns
+from tests.formulas import coding_rate_columns
 
 
 def projections(*shape: int) -> torch.Tensor:

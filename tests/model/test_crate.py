@@ -15,7 +15,7 @@ import crate
 from crate.model import CRATE, ISTA, MSSA, Trace
 from crate.model.mssa import _fused_is_slower
 from crate.model.patch_embedding import PatchEmbedding
-from tests.textbook import attention_columns, ista_columns, ista_three_products, mssa_columns
+from tests.formulas import attention_columns, ista_columns, ista_three_products, mssa_columns
 
 PACKAGE = Path(crate.__file__).parent
 SMALL = {

@@ -9,6 +9,8 @@ from timm.data import resolve_data_config
 from timm.optim import param_groups_weight_decay
 
 from crate.model import CRATE
+from crate.model.registration import SIZES
+from crate.tasks.identity import prepare
 
 NAME = "crate_tiny_patch16_224"
 TINY = {
@@ -33,6 +35,12 @@ def test_parameter_count_equals_the_published_one(name):
     with torch.device("meta"):
         model = timm.create_model(name)
     assert sum(weight.numel() for weight in model.parameters()) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_configuration_has_the_registered_sizes(composed, name):
+    model = prepare(composed(f"model={name.removesuffix('_patch16_224')}")).model
+    assert {key: getattr(model, key) for key in SIZES[name]} == SIZES[name]
 
 
 def test_timm_lists_exactly_the_four_sizes():
