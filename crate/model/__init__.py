@@ -1,4 +1,4 @@
-"""CRATE, layer by layer; importing this package registers the four sizes with timm.
+"""CRATE, layer by layer. Importing this package registers the four sizes with timm.
 
 Sources, cited by letter in the modules:
 [P] "White-Box Transformers via Sparse Rate Reduction", arXiv 2306.01129.

@@ -15,10 +15,10 @@ from crate.model.proximal_step import ProximalStep
 
 
 class _CompiledReLU(torch.autograd.Function):
-    """ReLU whose backward reads the code, which the next layer keeps anyway.
+    """ReLU whose backward pass reads its output, which the next layer stores anyway.
 
-    Of torch's own ReLU the compiler keeps a mask of bits, which costs a CPU more than all else in
-    that pass.
+    For torch's ReLU the compiler stores a mask of bits; on a CPU that mask costs more than the rest
+    of the backward pass.
     """
 
     @staticmethod
@@ -37,8 +37,7 @@ class ISTA(ProximalStep):
     """Move tokens towards a sparse, non-negative code in a learned dictionary D ([P] eq. 17).
 
     relu(x + eta D^T (x - D x) - eta lambda), with eta the `step_size` and lambda the `sparsity`.
-    One proximal gradient step, started at x itself, on
-    lambda |z|_1 + 1/2 |x - D z|^2 with z >= 0.
+    One proximal gradient step from z = x on lambda |z|_1 + 1/2 |x - D z|^2 subject to z >= 0.
     """
 
     def __init__(self, dim: int, step_size: float = 0.1, sparsity: float = 0.1) -> None:

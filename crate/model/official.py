@@ -1,4 +1,4 @@
-"""The authors' checkpoints ([C]) under our names."""
+"""Convert the authors' checkpoints ([C]) to our names of weights."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _OUTPUT = {
 
 
 def is_official(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether these are the authors' names and not ours."""
+    """Return whether a checkpoint has the authors' names of weights instead of ours."""
     return "pos_embedding" in _weights(checkpoint)
 
 
 def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The same weights under our names, no value changed.
+    """Return the same weights under our names, with no value changed.
 
-    `checkpoint` is a state_dict in the authors' names, or their checkpoint that holds one under
-    "state_dict", or under "model" where it was fine-tuned; with or without the `module.` that
-    DistributedDataParallel puts before each name.
-    A model without a single attention output matrix is taken for one of one full-width head.
+    `checkpoint` is a state_dict in the authors' names, or a checkpoint that holds one under
+    "state_dict" ("model" if it was fine-tuned). The names may start with `module.`, as
+    DistributedDataParallel writes them.
+    A model without any attention output matrix is read as one with one full-width head.
 
-    Raises ValueError naming every missing and every unknown weight.
+    Raise ValueError that names every missing and every unknown weight.
     """
     weights = _weights(checkpoint)
     names = _names(weights)
@@ -66,12 +66,12 @@ def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _names(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Their name -> our name, for a model as deep as the deepest layer among `weights`."""
+    """Return {their name: our name} for a model as deep as the deepest layer in `weights`."""
     names = {"cls_token": "cls_token", "pos_embedding": "pos_embed"}
     for theirs, ours in _STEM_AND_HEAD.items():
         names |= {f"{theirs}.{kind}": f"{ours}.{kind}" for kind in _WEIGHT_AND_BIAS}
-    found = [re.match(r"transformer\.layers\.(\d+)\.", name) for name in weights]
-    depth = max((int(match[1]) + 1 for match in found if match), default=1)
+    matches = [re.match(r"transformer\.layers\.(\d+)\.", name) for name in weights]
+    depth = max((int(match[1]) + 1 for match in matches if match), default=1)
     has_output = any(".fn.to_out." in name for name in weights)
     for i in range(depth):
         for theirs, ours in (_LAYER | _OUTPUT if has_output else _LAYER).items():

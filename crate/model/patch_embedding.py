@@ -1,4 +1,4 @@
-"""The stem: an image cut into patches, each one made a token.
+"""The stem: cut an image into patches and make each one a token.
 
 B images, C in_chans, H x W pixels, h x w patches of P x Q pixels, N = h*w, d embed_dim.
 """
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 Size = int | tuple[int, int]
 
 
-@register_notrace_module  # torch.fx would stumble over the check of the images' size
+@register_notrace_module  # torch.fx cannot trace the check of the images' size
 class PatchEmbedding(nn.Module):
     """Turn images into tokens: LayerNorm(Linear(LayerNorm(patch))), as in [C].
 
-    `img_size` and `patch_size` in pixels, one number for a square or (height, width).
-    Raises ValueError where the patch does not divide the image.
+    `img_size` and `patch_size` are in pixels, one number for a square or (height, width).
+    Raise ValueError if the patch does not divide the image.
     """
 
     def __init__(self, img_size: Size, patch_size: Size, in_chans: int, embed_dim: int) -> None:
@@ -47,9 +47,9 @@ class PatchEmbedding(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
 
     def cut(self, images: Tensor) -> Tensor:
-        """Patches row by row, values ordered (row, column, channel): (B, C, H, W) -> (B, N, P*Q*C).
+        """Return patches row by row, (B, C, H, W) -> (B, N, P*Q*C).
 
-        [C] orders the values so, and its weights are of use only in that order.
+        The values of a patch are ordered (row, column, channel), as the weights of [C] need them.
         """
         h, w = self.grid_size
         p, q = self.patch_size
@@ -58,9 +58,9 @@ class PatchEmbedding(nn.Module):
         return patches.flatten(3).flatten(1, 2)  # (B, N, P*Q*C)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens without CLS and positions: (B, C, H, W) -> (B, N, d).
+        """Return tokens without CLS and positions: (B, C, H, W) -> (B, N, d).
 
-        Raises ValueError for images of another size or number of channels.
+        Raise ValueError for images of another size or number of channels.
         """
         if list(images.shape[1:]) != self._image_shape:
             given = " x ".join([str(side) for side in images.shape[1:]])  # as TorchScript can
@@ -70,7 +70,7 @@ class PatchEmbedding(nn.Module):
 
 
 def _pair(name: str, size: Size) -> tuple[int, int]:
-    """(height, width) of a size given as one number or two; ValueError for anything else."""
+    """Return a size, one number or two, as (height, width); raise ValueError for others."""
     pair = tuple(size) if isinstance(size, Iterable) else (size, size)
     if len(pair) != 2 or any(not isinstance(side, int) or side < 1 for side in pair):
         raise ValueError(

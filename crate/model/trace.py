@@ -1,4 +1,4 @@
-"""What happens inside the layers, handed out by the forward pass itself.
+"""The tensors inside the layers, as the forward pass computes them.
 
 B images, N tokens (CLS first), d embed_dim, K heads, p head_dim.
 
@@ -6,7 +6,7 @@ B images, N tokens (CLS first), d embed_dim, K heads, p head_dim.
     logits = model(images, trace=trace)
     trace.layers[-1].attention  # (B, K, N, N)
 
-The classes are written out, as TorchScript compiles no dataclass that is declared in this way.
+These are plain classes because TorchScript cannot compile such dataclasses.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from torch import Tensor
 
 
 class LayerTrace:
-    """The named tensors of one layer, in the order in which they arise.
+    """The named tensors of one layer, in the order in which they are computed.
 
-    Nothing is detached: call the model under `torch.no_grad()` where no gradient is wanted.
+    The layer's operators fill the fields that they have; another field stays None. No tensor is
+    detached: call the model under `torch.no_grad()` if you need no gradient.
     """
 
     def __init__(
@@ -31,17 +32,17 @@ class LayerTrace:
     ) -> None:
         self.with_attention = with_attention
         self.tokens_in = tokens_in  # (B, N, d) Z^l
-        self.projection = projection  # (B, K, N, p) U_k^T LN(z)
+        self.projection = projection  # (B, K, N, p) in MSSA: U_k^T LN(z)
         self.attention = attention  # (B, K, N, N), only if with_attention
-        self.half = half  # (B, N, d) Z^{l+1/2}, MSSA's output added to the stream
-        self.tokens_out = tokens_out  # (B, N, d) Z^{l+1}, the sparse code
+        self.half = half  # (B, N, d) Z^{l+1/2}, the stream after compression
+        self.tokens_out = tokens_out  # (B, N, d) Z^{l+1}, the stream after sparsification
 
 
 class Trace:
-    """A request to fill `layers` in the next forward pass, one LayerTrace a layer.
+    """A request to fill `layers` in the next forward pass, with one LayerTrace per layer.
 
-    `attention` also keeps every attention map, B*K*N*N numbers a layer, and computes it
-    explicitly instead of in a fused kernel. Each forward pass starts `layers` afresh.
+    `attention=True` also stores every attention map, B*K*N*N numbers per layer, and computes it
+    explicitly instead of in a fused kernel. Each forward pass replaces `layers`.
     """
 
     def __init__(self, attention: bool = False) -> None:
@@ -50,10 +51,10 @@ class Trace:
 
     def restart(self) -> None:
         """Drop the records of an earlier forward pass."""
-        layers: list[LayerTrace] = []  # a new list, of a type that TorchScript can tell
+        layers: list[LayerTrace] = []  # TorchScript needs the type of an empty list
         self.layers = layers
 
     def new_layer(self) -> LayerTrace:
-        """An empty record, appended to `layers`."""
+        """Append an empty record to `layers`, and return it."""
         self.layers.append(LayerTrace(with_attention=self.attention))
         return self.layers[-1]

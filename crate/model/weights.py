@@ -1,4 +1,4 @@
-"""Weights loaded strictly; positions are the one thing that may be interpolated, and it is said."""
+"""Load weights strictly; only positions may be interpolated, and the caller is told."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def load_weights(
     old_grid: tuple[int, int] | None = None,
     fresh_head: bool = False,
 ) -> list[str]:
-    """Load every weight of `state_dict` into `model`, and return what was changed on the way.
+    """Load every weight of `state_dict` into `model`; return a line for each change to them.
 
     `pos_embed` (1, N, d) of another image or patch size is resampled bicubically to the model's
-    grid, which gives one line such as "pos_embed: 14 x 14 interpolated (bicubic) to 16 x 16".
-    Works for CRATE and for timm's ViT. `old_grid` is (rows, columns) of patches in `state_dict`;
-    without it the same number of tokens means the same grid, and another number a square one.
+    grid; its line is such as "pos_embed: 14 x 14 interpolated (bicubic) to 16 x 16". This works for
+    CRATE and for timm's ViT. `old_grid` is (rows, columns) of patches in `state_dict`; without it
+    an equal number of tokens means the same grid, and another number a square grid.
 
-    With `fresh_head` a classifier of another number of classes is left as the model has it, and
-    that is said too.
+    With `fresh_head` the model keeps its classifier if that of `state_dict` has another number of
+    classes; this gives a line, too.
 
-    Raises ValueError, having loaded nothing, where names or shapes do not fit.
+    Raise ValueError if names or shapes do not fit; nothing is loaded then.
     """
     weights = dict(state_dict)
     expected = model.state_dict()
@@ -47,12 +47,12 @@ def _fit_positions(
     expected: Mapping[str, Tensor],
     old_grid: tuple[int, int] | None,
 ) -> list[str]:
-    """Resample `pos_embed` of `weights` in place where its grid is another; say so."""
+    """Resample `pos_embed` of `weights` in place if its grid differs; return the line, if any."""
     given, wanted = weights.get("pos_embed"), expected.get("pos_embed")
     new_grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
     if given is None or wanted is None or new_grid is None or given.ndim != 3:
         return []
-    if given.shape[2] != wanted.shape[2]:  # another embed_dim: for the caller to refuse
+    if given.shape[2] != wanted.shape[2]:  # another embed_dim, which the caller refuses
         return []
     new_grid = tuple(new_grid)
     if given.shape[1] == wanted.shape[1] and (old_grid is None or tuple(old_grid) == new_grid):
@@ -69,10 +69,11 @@ def _fit_positions(
 def _keep_head(
     model: nn.Module, weights: dict[str, Tensor], expected: Mapping[str, Tensor]
 ) -> list[str]:
-    """Put the model's own classifier in place of another number of classes; say so."""
-    if not hasattr(model, "get_classifier"):
+    """Replace a classifier of another size by the model's; return a line for each weight."""
+    get_classifier = getattr(model, "get_classifier", None)
+    if get_classifier is None:
         return []
-    classifier = model.get_classifier()
+    classifier = get_classifier()
     names = [name for name, module in model.named_modules() if module is classifier and name]
     kept = [
         name
@@ -92,12 +93,12 @@ def _keep_head(
 
 
 def listed(names: Iterable[str]) -> str:
-    """Returns names of weights in short: those of numbered layers once, as layers.{0..11}.norm."""
+    """Return names of weights, those of numbered layers in short: layers.{0..11}.norm."""
     numbers: dict[str, list[int]] = {}
     for name in names:
-        found = re.search(r"(?<=\.)\d+(?=\.)", name)
-        pattern = name if found is None else f"{name[: found.start()]}*{name[found.end() :]}"
-        numbers.setdefault(pattern, []).extend([] if found is None else [int(found[0])])
+        number = re.search(r"(?<=\.)\d+(?=\.)", name)
+        pattern = name if number is None else f"{name[: number.start()]}*{name[number.end() :]}"
+        numbers.setdefault(pattern, []).extend([] if number is None else [int(number[0])])
     return ", ".join(
         pattern.replace("*", _range(sorted(at))) if at else pattern
         for pattern, at in numbers.items()
@@ -113,7 +114,7 @@ def _range(numbers: list[int]) -> str:
 def _old_grid(
     num_patches: int, old_grid: tuple[int, int] | None, new_grid: tuple[int, int]
 ) -> tuple[int, int]:
-    """(rows, columns) of `num_patches` positions; ValueError where they cannot be told."""
+    """Return (rows, columns) of `num_patches` positions; raise ValueError if they are unknown."""
     if old_grid is None:
         side = math.isqrt(max(num_patches, 0))
         old_grid = (side, side)
@@ -125,7 +126,7 @@ def _old_grid(
             f"pos_embed: given {num_patches} patch positions, {problem}, to be interpolated to "
             f"{_by(new_grid)}: pass old_grid=(rows, columns) of the model that was trained"
         )
-    return tuple(old_grid)
+    return old_grid
 
 
 def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
