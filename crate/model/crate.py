@@ -153,7 +153,7 @@ class CRATE(nn.Module):
         return take
 
     def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits, (B, N, d) -> (B, num_classes), or with `pre_logits` their input, (B, d)."""
+        """Return logits, (B, N, d) -> (B, num_classes), or if `pre_logits` their input, (B, d)."""
         pooled = tokens[:, 0] if self.global_pool == "token" else tokens.mean(dim=1)  # (B, d)
         pooled = self.fc_norm(pooled)
         return pooled if pre_logits else self.head(pooled)
