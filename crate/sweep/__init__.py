@@ -1,1 +1,1 @@
-"""Sweeps: ablations as files, and what their runs say. Imports no torch."""
+"""Sweeps: define, launch, follow and compare many runs. Imports no torch."""

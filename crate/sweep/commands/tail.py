@@ -17,7 +17,7 @@ POLL_S = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_runs(parser)
-    parser.add_argument("-n", type=int, default=5, metavar="LINES", help="lines of each run (5)")
+    parser.add_argument("-n", type=_number, default=5, metavar="LINES", help="lines of a run (5)")
     parser.add_argument(
         "-f", "--follow", action="store_true", help="print new lines as they come, until Ctrl-C"
     )
@@ -36,6 +36,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.follow:
         _follow(logs)
     return 0
+
+
+def _number(text: str) -> int:
+    """Return a typed number of lines; raise ArgumentTypeError if it is not a whole number."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a number of lines, such as 5")
+    return int(text)
 
 
 def _follow(paths: list[Path]) -> None:

@@ -107,6 +107,7 @@ def test_results_and_commands_take_filters_in_any_order(tmp_path, capsys):
         (["results", "lambda", "sparsity=0.4"], ["allowed: sparsity=0.5, 0.1", "sparsity=0.5"]),
         (["path", "lambda", "sparsity=0.1", "seed=0", "seed=1"], ["no run of the sweep is"]),
         (["xyzzy", "lambda"], ["no command xyzzy\n  allowed: list, status", "--help"]),
+        (["tail", "lambda", "-n", "-3"], ["-n: -3 is not a number of lines", "tail --help"]),
         (["status"], ["status needs the name of a sweep", "crate.sweep status NAME"]),
         ([], ["no command was given", "list, status"]),
     ],
