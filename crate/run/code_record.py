@@ -84,11 +84,11 @@ def own_file(module: ModuleType | None) -> Path | None:
 
 def _reachable(roots: set[str]) -> set[str]:
     """Return the loaded modules of our own that `roots` import, directly or through others."""
-    todo, found = list(roots), set()
+    todo, found = list(roots), set[str]()
     while todo:
         name = todo.pop()
-        file = own_file(module) if (module := sys.modules.get(name)) is not None else None
-        if name in found or file is None:
+        module = sys.modules.get(name)
+        if name in found or module is None or (file := own_file(module)) is None:
             continue
         found.add(name)
         todo.append(name.rpartition(".")[0])  # the package, whose __init__ runs too

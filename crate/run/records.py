@@ -160,15 +160,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-@cache
+_fields_by_kind: dict[type[Record], dict[str, tuple[Any, bool]]] = {}
+
+
 def _fields(kind: type[Record]) -> dict[str, tuple[Any, bool]]:
     """Return the stored fields of a record: name -> annotation, and whether it is required."""
-    hints = get_type_hints(kind)
-    return {
-        entry.name: (hints[entry.name], _is_required(entry))
-        for entry in fields(kind)
-        if entry.name != "unknown"
-    }
+    if kind not in _fields_by_kind:
+        hints = get_type_hints(kind)
+        _fields_by_kind[kind] = {
+            entry.name: (hints[entry.name], _is_required(entry))
+            for entry in fields(kind)
+            if entry.name != "unknown"
+        }
+    return _fields_by_kind[kind]
 
 
 def _is_required(entry: Field[Any]) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 DIGITS = 12  # hexadecimal; 48 bits
 # Fields that repeat what the rest of the tree says, or that are comments.
@@ -66,7 +66,7 @@ def _imports(tree: ast.Module) -> Iterator[Import]:
             yield Import(node.level, node.module or "", tuple(each.name for each in node.names))
 
 
-def _add(node: Any, words: list[str]) -> None:
+def _add(node: object, words: list[str]) -> None:
     """Add to `words` what determines a tree, the same in every version of Python.
 
     Fields that are empty are left out, because later versions have more of them.
@@ -90,19 +90,24 @@ def _add(node: Any, words: list[str]) -> None:
         words.append(repr(node))
 
 
-def _field(node: ast.AST, name: str) -> Any:
-    value = None if name in SKIPPED else getattr(node, name, None)
+def _field(node: ast.AST, name: str) -> object:
+    """Return a field of a node: without docstrings, and f-strings with adjacent texts as one."""
+    if name in SKIPPED:
+        return None
     if name == "body" and isinstance(node, WITH_DOCSTRING):
-        return value[1:] if ast.get_docstring(node, clean=False) is not None else value
-    return _joined(value) if isinstance(node, ast.JoinedStr) else value
+        return node.body[ast.get_docstring(node, clean=False) is not None :]
+    if name == "values" and isinstance(node, ast.JoinedStr):
+        return _joined(node.values)
+    return getattr(node, name, None)
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
     """Return the parts of an f-string with adjacent texts as one, which versions split apart."""
     parts: list[ast.expr] = []
     for value in values:
-        if isinstance(value, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
-            parts[-1] = ast.Constant(parts[-1].value + value.value)
+        last = parts[-1] if parts else None
+        if isinstance(value, ast.Constant) and isinstance(last, ast.Constant):
+            parts[-1] = ast.Constant(str(last.value) + str(value.value))
         elif not (isinstance(value, ast.Constant) and value.value == ""):
             parts.append(value)
     return parts

@@ -31,7 +31,8 @@ class Trackers(Tracker):
     """Several trackers as one; what one of them raises is said once, and it is left out then."""
 
     def __init__(self, trackers: list[Tracker]) -> None:
-        self.waiting, self.trackers = trackers, []
+        self.waiting = trackers
+        self.trackers: list[Tracker] = []
 
     def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
         self.waiting, self.trackers = [], self.waiting

@@ -110,7 +110,8 @@ class Wandb(Tracker):
 
     def _feed(self) -> None:
         """Hands over what is in the queue until the last message; the thread's work."""
-        alive, message = self._begin(self.begun), {}
+        alive = self._begin(self.begun)
+        message: dict[str, Any] = {}
         while "finish" not in message:  # where wandb is gone, the rest is taken out all the same
             position, message = self.queue.get()
             if alive and not self._ask(message):
@@ -135,10 +136,12 @@ class Wandb(Tracker):
 
     def _ask(self, message: dict[str, Any]) -> bool:
         """Sends one line and says what is answered; False where the process is gone."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None and stdout is not None  # both are pipes
         try:
-            self.process.stdin.write(json.dumps(message, default=str).encode() + b"\n")
-            self.process.stdin.flush()
-            answer = json.loads(self.process.stdout.readline())
+            stdin.write(json.dumps(message, default=str).encode() + b"\n")
+            stdin.flush()
+            answer = json.loads(stdout.readline())
         except (OSError, ValueError):  # no pipe to write to, or no line to read
             if not self.killed:
                 logger.warning("wandb: its process ended, see %s; the run goes on", self.said)

@@ -98,12 +98,12 @@ def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str
         x_transaction_log_flush_interval=1,  # seconds of rows that a dying machine takes along
     )
     options |= {"settings": settings, "resume": "allow"}
-    mode, why = decide(mode, wandb.setup().settings)
+    chosen, why = decide(mode, wandb.setup().settings)
     try:
-        run = wandb.init(mode=mode, **options)
-        said = {"INFO": f"{mode} as run {run.id}, {why}"}
+        run = wandb.init(mode=chosen, **options)
+        said = {"INFO": f"{chosen} as run {run.id}, {why}"}
     except Exception as error:
-        if mode != "online":
+        if chosen != "online":
             raise
         wandb.teardown()  # its service still holds the run's id
         run = wandb.init(mode="offline", **options)
@@ -113,7 +113,7 @@ def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str
     return run, said
 
 
-def decide(mode: str, settings: Any) -> tuple[str, str]:
+def decide(mode: str, settings: Any) -> tuple[Any, str]:
     """Returns online, offline or what WANDB_MODE says, and why."""
     if mode != "auto":
         return mode, f"as tracker.mode={mode} says"
