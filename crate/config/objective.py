@@ -8,7 +8,9 @@ from crate.errors import UserError, nearest, shorten
 TRAINING = ("train/loss", "train/grad_norm")
 MEASURES = ("loss", "top1", "top5")  # of an evaluation, after the name of its split
 OF_A_ROW = ("lr", "images_per_s", "memory_gb", "time_s")  # logged, but no result
-OF_TEST = tuple(f"test/{prefix}{name}" for prefix in ("", "ema_", "best_") for name in MEASURES)
+OF_TEST = tuple(
+    f"test/{prefix}{name}" for prefix in ("", "ema_", "best_", "best_ema_") for name in MEASURES
+)
 
 
 def logged_metrics(config: Config) -> list[str]:

@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger("crate")
 
 
-def run(request: Request) -> float:
+def run(request: Request) -> float | None:
     """Evaluate the checkpoint that was asked for; see `evaluate_checkpoint`."""
     require_readable(request.cfg, request.overrides)
     require_device(request.cfg, request.overrides, request.ranks)
     return evaluate_checkpoint(request.cfg, request.overrides, request.ranks)
 
 
-def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> float:
-    """Says and returns the exact val/top1 (percent) of `cfg.checkpoint`, each image once.
+def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> float | None:
+    """Measure `cfg.checkpoint` on each image once; return its objective, None if not measured.
 
-    A checkpoint of a run brings its configuration, so that its path says all; what is typed beside
-    it wins. Bare weights and the authors' checkpoints are evaluated with `cfg` as composed.
+    A run's checkpoint holds its configuration, so that its path is enough; typed values override
+    that configuration. Bare weights and the authors' checkpoints are evaluated with `cfg` as composed.
     """
     cfg, values, path = stored(cfg, overrides)
     config = check.typed(cfg, complete(cfg))
     _require_same_classes(config, values)
     with ranks.joined(config.device):
-        return _evaluate(config, values, path, ranks)["val/top1"]
+        return _evaluate(config, values, path, ranks).get(config.objective.metric)
 
 
 def _require_same_classes(config: Config, values: dict[str, Any]) -> None:

@@ -36,8 +36,8 @@ def evaluate_if_due(setup: Setup, state: TrainState, archive: Archive, signals: 
 def test_if_due(setup: Setup, state: TrainState, archive: Archive, signals: Signals) -> None:
     """After the last epoch, measure the last and the best weights on the test split, if any.
 
-    The latter are `test/best_...`; best weights that are lost have none. Do nothing if a signal
-    comes first.
+    The latter are `test/best_...`, and `test/best_ema_...` if the objective is a metric of the
+    running mean; best weights that are lost have none. Do nothing if a signal comes first.
     """
     if not is_untested(setup, state):
         return
@@ -65,6 +65,11 @@ def _test(setup: Setup, state: TrainState, archive: Archive, signals: Signals) -
     best = setup.ranks.first(lambda: archive.best.load(state))
     if best is None:
         return metrics
+    weights = {"best_": best["model"]}
+    if "/ema_" in state.objective.metric:  # the running mean was chosen
+        weights["best_ema_"] = best["ema"]
     model = copy.deepcopy(setup.learner.model)
-    model.load_state_dict(best["model"])
-    return metrics | evaluate(TEST, {"best_": model}, setup.images, lambda: signals.wants_stop)
+    for prefix, values in weights.items():
+        model.load_state_dict(values)
+        metrics |= evaluate(TEST, {prefix: model}, setup.images, lambda: signals.wants_stop)
+    return metrics

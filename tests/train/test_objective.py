@@ -46,6 +46,19 @@ def test_the_best_weights_are_those_of_the_objective(tmp_path, metric):
     assert "done already" in again.stdout and f"{metric}: last" in again.stdout
 
 
+def test_the_test_split_measures_the_running_mean_if_that_is_chosen(tmp_path):
+    words = ("train.ema=0.5", "objective.metric=val/ema_loss", "data.val_fraction=0.1")
+    done = launch(*RUN, *words, f"outputs={tmp_path}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = run_folder(tmp_path)
+    best = metrics(folder)[-1]["test/best_ema_loss"]
+    assert f"best by val/ema_loss {best:.4f}" in done.stdout
+    stored = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
+    torch.save({"model": stored["ema"], "config": stored["config"]}, tmp_path / "mean.pt")
+    alone = launch("task=evaluate", f"checkpoint={tmp_path / 'mean.pt'}").stdout
+    assert f"val/loss {best:.4f}" in alone, alone
+
+
 def test_the_direction_can_be_turned_and_a_resume_keeps_the_best(tmp_path):
     worst = (*RUN, "objective.direction=min", "train.checkpoint_every_steps=10")
     process = start(*worst, f"outputs={tmp_path}")
