@@ -39,7 +39,8 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> 
     """Measure `cfg.checkpoint` on each image once; return its objective, None if not measured.
 
     A run's checkpoint holds its configuration, so that its path is enough; typed values override
-    that configuration. Bare weights and the authors' checkpoints are evaluated with `cfg` as composed.
+    that configuration. Bare weights and the authors' checkpoints are evaluated with `cfg` as
+    composed.
     """
     cfg, values, path = stored(cfg, overrides)
     config = check.typed(cfg, complete(cfg))
