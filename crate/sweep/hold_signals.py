@@ -1,9 +1,9 @@
-"""Starts the Python of a Slurm job with SIGUSR2 held back until the job can handle it.
+"""Start the Python of a Slurm job with SIGUSR2 blocked until the job can handle it.
 
     python -IS hold_signals.py ARGUMENTS    runs: python ARGUMENTS
 
-A preemption that comes while Python starts and imports would otherwise kill the process, which
-Slurm calls FAILED and does not requeue. A blocked signal stays pending, over the exec too, until
+A preemption while Python starts and imports would otherwise kill the process; Slurm then calls the
+job FAILED and does not requeue it. A blocked signal stays pending, also across exec, until
 `crate.sweep.job` unblocks it.
 """
 

@@ -1,4 +1,4 @@
-"""What a job of a launcher does: one frozen point, in the process of a job or of a slot.
+"""What a job of a launcher does: run one frozen point.
 
 python -m crate.sweep.job SWEEP_FOLDER SIGNATURE
 """
@@ -33,23 +33,25 @@ logger = logging.getLogger("crate")
 
 
 class Job:
-    """Runs points of a sweep, by signature; submitit pickles it, and puts it back in the queue."""
+    """Runs points of a sweep by signature; submitit pickles it, and requeues it.
+
+    Jobs in a queue name this class, so it keeps its name and its attribute `sweep`.
+    """
 
     def __init__(self, sweep: Path) -> None:
         self.sweep = sweep
 
     def __call__(self, signature: str) -> float | None:
-        """Returns the best value of a point's objective, or None where it is not to be run here.
+        """Return the best value of a point's objective, or None if the run is left to others.
 
-        Raises what ended the run, so that Slurm calls the job failed.
+        Raise the error that ended the run, so that Slurm calls the job failed.
         """
-        in_pool = "CRATE_POOL" in os.environ
-        if in_pool:
+        if "CRATE_POOL" in os.environ:  # a worker, whose process outlives the run
             return self._run(signature, ends_process=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})  # see hold_signals.py
         try:
             return self._run(signature, ends_process=True)
-        finally:  # the job's end is decided; a late signal must not change what Slurm makes of it
+        finally:  # the end of the job is decided: a late signal must not change its exit code
             ignore_from_now_on()
 
     def _run(self, signature: str, *, ends_process: bool) -> float | None:
@@ -81,7 +83,7 @@ class Job:
         return None
 
     def checkpoint(self, signature: str) -> Any:
-        """Returns what submitit puts back in the queue: the same point, which goes on."""
+        """Return what submitit puts back into the queue: the same point, which resumes."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, signature)
@@ -112,7 +114,7 @@ def _train(sweep: SweepFolder, signature: str, ranks: Ranks, *, ends_process: bo
 
 
 def _note_failure(path: Path | None, reason: str, trace: str | None) -> None:
-    """Write down why a run failed before it could do so, unless another process has it by now."""
+    """Record why a run failed before it began, unless another process has taken it over."""
     if path is None or owner_of(path) is not None:
         return
     if RunFolder(path).status.state != "finished":

@@ -1,8 +1,8 @@
 """The typed options of `hydra.launcher` and `hydra.sweeper`: the only place of their defaults.
 
-Every launcher takes the options of all, so that switching launchers needs no other change. Those
-without a meaning for the chosen one are named, and ignored. `threads` and `cpus_per_task` mean the
-same; where both are given, each launcher takes its own.
+Each launcher also accepts the options of the others, so that switching launchers needs no other
+change. A launch names the options that its launcher ignores. `threads` and `cpus_per_task` mean the
+same; if both are given, each launcher reads its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The worker of a local slot: runs one point after another, and keeps what it has imported.
+"""The worker of a local slot: runs one point after another, with everything imported once.
 
 It starts in a snapshot. Signatures arrive on standard input, one a line, and answers leave on
 standard output: the signature and the run's exit code.
@@ -21,10 +21,10 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 def main(sweep: Path) -> int:
-    """Run the points that are asked for; return the exit code once there are no more.
+    """Run the requested points; return the exit code once there are no more requests.
 
-    SIGTERM ends the worker, after its run has saved. A signal at any other time ends it at once: it
-    may have interrupted an import, which could not be repeated in this process.
+    SIGTERM ends the worker after its run has saved. A signal between two runs ends it at once: the
+    signal may have interrupted an import, which could not be repeated in this process.
     """
     # The pool and `cancel` send Ctrl-C; a launch in the background of a script ignores it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,7 +46,7 @@ def main(sweep: Path) -> int:
 
 
 def _private_pipes() -> tuple[IO[str], IO[str]]:
-    """Return the pool's two pipes, out of reach of whatever a run reads or prints."""
+    """Return the two pipes to the pool, out of reach of a run that reads or prints."""
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -55,7 +55,7 @@ def _private_pipes() -> tuple[IO[str], IO[str]]:
 
 
 def _run(job: Job, signature: str, log: Path) -> int:
-    """Run a point, with all that it prints going to the file `log`; return its exit code."""
+    """Run a point with its output in the file `log`; return its exit code."""
     with open(log, "ab") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
@@ -78,7 +78,7 @@ def _run(job: Job, signature: str, log: Path) -> int:
 
 
 def _forget() -> None:
-    """Free what the last run held."""
+    """Free the memory of the last run."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

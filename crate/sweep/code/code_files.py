@@ -14,13 +14,14 @@ WITHOUT_GIT = CODE | {".txt", ".cfg"}
 
 
 def real(path: Path) -> Path:
+    """Return the absolute path of a file or folder, with all links followed."""
     return Path(os.path.realpath(path))
 
 
 def code_files(folder: Path, excluded: set[Path]) -> set[str]:
-    """Returns the files that belong to the code of a folder, relative to it; none of `excluded`.
+    """Return the names of a folder's code files, relative to it, without those below `excluded`.
 
-    A repository within the repository is asked itself: git names its folder, not its files.
+    Git lists a repository within the repository only as a folder, so that is listed separately.
     """
     if provenance.is_snapshot(folder):
         return _walk(folder, excluded)
@@ -35,14 +36,14 @@ def code_files(folder: Path, excluded: set[Path]) -> set[str]:
     others = _split(untracked)
     marked = tuple(name[: -len("pyvenv.cfg")] for name in others if name.endswith("/pyvenv.cfg"))
     for name in others:
-        if not name.startswith(marked):  # by a virtual environment
-            found = _within(folder, name, excluded) or {name}
-            names |= {each for each in found if _is_code(folder, each, CODE)}
+        if not name.startswith(marked):  # files of a virtual environment
+            files = _within(folder, name, excluded) or {name}
+            names |= {each for each in files if _is_code(folder, each, CODE)}
     return names
 
 
 def _within(folder: Path, name: str, excluded: set[Path]) -> set[str]:
-    """Returns the files of a repository, or submodule, that lies within another one."""
+    """Return the files of a repository, or submodule, that lies within another one."""
     inner = folder / name
     if inner.is_symlink() or not inner.is_dir() or real(inner) in excluded:
         return set()
@@ -59,11 +60,11 @@ def _is_code(folder: Path, name: str, suffixes: frozenset[str]) -> bool:
 
 
 def _walk(folder: Path, excluded: set[Path]) -> set[str]:
-    """Returns what looks like code in a folder that git knows nothing of; of a snapshot, all."""
+    """Return the files that look like code in a folder without git, or all files of a snapshot."""
     everything = provenance.is_snapshot(folder)
-    found = set()
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
+    code: set[str] = set()
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
         folders[:] = [
             name
             for name in folders
@@ -72,12 +73,12 @@ def _walk(folder: Path, excluded: set[Path]) -> set[str]:
             and (everything or not _is_no_source(here / name, folder))
         ]
         names = (str((here / name).relative_to(folder)) for name in (*folders, *files))
-        found |= {name for name in names if everything or _is_code(folder, name, WITHOUT_GIT)}
-    return found
+        code |= {name for name in names if everything or _is_code(folder, name, WITHOUT_GIT)}
+    return code
 
 
 def _is_no_source(folder: Path, top: Path) -> bool:
-    """Tells folders that hold other people's code, or what was built."""
+    """Tell whether a folder holds other people's code, or build results."""
     return (
         folder.name.startswith(".")
         or folder.name.endswith((".egg-info", "node_modules"))

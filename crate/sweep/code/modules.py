@@ -1,4 +1,4 @@
-"""The modules of a user's own targets: found again in a job, and watched where outside."""
+"""The modules of a user's own targets: where a job finds them, and whether they have changed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ logger = logging.getLogger("crate")
 
 @dataclass
 class Modules:
-    """`paths` are folders to import from, relative ones from the checkout or its snapshot.
+    """Where the modules of own targets are.
 
-    `outside` holds the files that own targets import from outside of the checkout, each with the
-    digest of its syntax tree at the launch.
+    `paths` are folders to import from; relative ones are relative to the checkout or its snapshot.
+    `outside` maps each imported file outside of the checkout to the digest of its syntax tree at
+    the launch.
     """
 
     paths: list[str]
@@ -30,9 +31,9 @@ class Modules:
 
     @classmethod
     def of(cls, configs: list[Config]) -> Modules:
-        """Return those of the command line's `--config-dir` and of the targets of `configs`.
+        """Return the modules of `--config-dir` and of the own targets of `configs`.
 
-        The targets have been imported, as the check of their arguments does.
+        The targets must have been imported, as the check of their arguments does.
         """
         folders = [folder.resolve() for folder in config_dirs(sys.argv[1:])]
         paths = [
@@ -44,13 +45,13 @@ class Modules:
         outside = {name: files[name] for name in files if Path(name).is_absolute()}
         if outside:
             logger.warning(
-                "outside of the checkout, so that an edit before a job starts counts: %s",
+                "outside of the checkout, so that jobs run them as they are when a job starts: %s",
                 shorten(outside, 6),
             )
         return cls(paths, outside)
 
     def find(self) -> None:
-        """Let Python find them in this process, and warn of files that changed since the launch."""
+        """Let this process import the modules, and warn of files that changed since the launch."""
         for path in self.paths:
             sys.path.append(str(CHECKOUT / path))
         if changed := code_record.changed_files(self.outside):

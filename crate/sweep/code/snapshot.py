@@ -42,7 +42,7 @@ def take(outputs: Path, excluded: Sequence[Path] = (), checkout: Path = CHECKOUT
     copied. Raise UserError if the code is too large, or cannot be read or written.
     """
     checkout = real(checkout)
-    store = place(checkout / outputs, "")
+    store = snapshot_folder(checkout / outputs, "")
     try:
         copies = read_checkout(checkout, outputs, excluded)
     except OSError as error:
@@ -63,7 +63,7 @@ def take(outputs: Path, excluded: Sequence[Path] = (), checkout: Path = CHECKOUT
     return snapshot
 
 
-def place(outputs: Path, name: str) -> Path:
+def snapshot_folder(outputs: Path, name: str) -> Path:
     """Return the folder of the snapshot `name`, whether or not it exists."""
     return outputs / "code" / name
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crate.errors import UserError
 from crate.run.folder import is_set_aside
-from crate.sweep.code.snapshot import place
+from crate.sweep.code.snapshot import snapshot_folder
 from crate.sweep.commands.arguments import add_sweep, sweep_of
 from crate.sweep.commands.confirm import add_yes
 from crate.sweep.commands.removal import Reasons, remove_after_asking
@@ -83,7 +83,7 @@ def _of_sweep(sweep: SweepFolder) -> Reasons:
 
 def _unused_code(outputs: Path, used_by: list[SweepFolder]) -> list[Path]:
     """Return the snapshots that no sweep names; none if a sweep does not know all of its own."""
-    store = place(outputs, "")
+    store = snapshot_folder(outputs, "")
     if not store.is_dir() or not all(sweep.is_whole() for sweep in used_by):
         return []
     manifests = [sweep.manifest for sweep in used_by]

@@ -140,7 +140,7 @@ def _snapshots(
         if not codes:
             given = f"the manifest of {sweep.path.name} does not tell which code ran {key}"
             raise UserError(given, "the present checkout", "--new-code")
-        snapshots[key] = snapshot.place(sweep.outputs, codes[-1])
+        snapshots[key] = snapshot.snapshot_folder(sweep.outputs, codes[-1])
         if not snapshots[key].is_dir():
             given = f"the snapshot {snapshots[key]} is gone"
             raise UserError(given, "the present checkout", "--new-code")

@@ -1,1 +1,1 @@
-"""One launch: plan, freeze, hand over, wait."""
+"""A launch of a sweep: check, freeze, plan or record, hand over, wait."""

@@ -12,7 +12,7 @@ def check_budget(priced: Priced, budget_h: float) -> None:
     hours = [need.hours for need in needs if need.hours is not None]
     if len(hours) < len(needs):
         raise UserError(
-            f"hydra.launcher.budget_h={budget_h:g}, and nothing tells what the runs need",
+            f"hydra.launcher.budget_h={budget_h:g}, and the cost of the runs is not known",
             "a rate of the device, or one finished run of that shape",
             "hydra.launcher.tflops=RATE",
         )

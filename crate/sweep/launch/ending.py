@@ -1,4 +1,4 @@
-"""What the end of a launch prints: its results, its best run, and what to type next."""
+"""What a launch prints at its end: its results, its best run, and the next commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crate.tracking.offline import unsynced
 
 
 def say_end(sweep: SweepFolder, keys: Iterable[str]) -> None:
-    """Print the results of the runs `keys` of a sweep, and the commands that come next."""
+    """Print the results of the runs `keys` of a sweep, and the commands to type next."""
     selection = Selection(sweep, [], keys)
     draw_results(collect(selection))
     failed = len(selection.in_states(*UNFINISHED))
@@ -30,13 +30,13 @@ def say_end(sweep: SweepFolder, keys: Iterable[str]) -> None:
 
 
 def say_commands(sweep: SweepFolder, **commands: str) -> None:
-    """Print commands on a sweep, each with what it is for."""
+    """Print commands on a sweep, each with its purpose."""
     for name, purpose in commands.items():
         console.print(f"  {command(sweep, name)}{f'  # {purpose}' * bool(purpose)}", markup=False)
 
 
 def command(sweep: SweepFolder, words: str) -> str:
-    """Return a command on a sweep, as it has to be typed."""
+    """Return the command line of a command on a sweep."""
     elsewhere = sweep.outputs != CHECKOUT / "outputs"
     return f"python -m crate.sweep {words} {sweep.path.name}" + (
         f" --outputs {sweep.outputs}" if elsewhere else ""

@@ -1,4 +1,4 @@
-"""The device-hours that runs still need, from the best source that there is."""
+"""The device-hours that runs still need, from the best available source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Estimate:
 def estimate(
     config: Config, state: RunState, history: History, whole: Cost, launcher: AnyLauncher
 ) -> Estimate:
-    """Return what a run still needs, from the best source that there is.
+    """Return the device-hours that a run still needs, from the best available source.
 
     In this order: runs of the same shape, FLOPs over the rate that was typed, runs of another
     shape scaled by FLOPs, the launcher's time limit.

@@ -1,4 +1,4 @@
-"""How long earlier runs took: the base of a plan's estimates. Imports no torch."""
+"""The durations of earlier runs, on which estimates are based. Imports no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Measured:
 
     @property
     def where(self) -> str:
-        """Return how many runs these are and on what."""
+        """The number of runs and their hardware, in words."""
         number = len(self.seconds)
         return f"{number} run{'s' * (number > 1)} on {', '.join(sorted(self.hardware))}"
 
@@ -44,16 +44,16 @@ class Rate:
 
 
 class History:
-    """Finished runs below `outputs`, by shape; `launcher` selects those that it ran."""
+    """The finished runs below `outputs` that a launcher ran, by shape."""
 
     def __init__(self, outputs: str, *, launcher: str) -> None:
         self._shapes: dict[str, Measured] = {}
         for path in runs_by_signature(outputs).values():
-            found = RunFolder(path).status.measured
-            if found and found.launched_by == launcher:
-                measured = self._shapes.setdefault(found.shape, Measured(path))
-                measured.seconds.append(found.device_s_per_epoch)
-                measured.hardware.add(found.hardware)
+            epoch = RunFolder(path).status.measured
+            if epoch and epoch.launched_by == launcher:
+                measured = self._shapes.setdefault(epoch.shape, Measured(path))
+                measured.seconds.append(epoch.device_s_per_epoch)
+                measured.hardware.add(epoch.hardware)
 
     def of(self, config: Config) -> tuple[float, str] | None:
         """Return the median device-seconds of an epoch of this shape, and its source in words."""
@@ -92,12 +92,12 @@ class History:
 
 
 def _may_serve(config: Config, measured: Measured) -> bool:
-    """Return whether runs were on a device that a configuration may get."""
+    """Return whether the runs were on a device that the configuration may get."""
     return config.device != "cpu" or measured.hardware == {cpu_name()}
 
 
 def _priced(run: Path) -> tuple[Config | None, Cost]:
-    """Return a run's configuration and cost; (None, UNKNOWN) where this version cannot tell them.
+    """Return a run's configuration and cost; (None, UNKNOWN) if this version cannot read them.
 
     The stored configuration may be of another version, and its images may be gone.
     """

@@ -1,4 +1,4 @@
-"""The pool of the local launcher: slots that run points until none is left, or a signal comes."""
+"""The pool of the local launcher: slots that run points until none is left or a signal arrives."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Pool:
                 if not self.stopped_by:
                     self._tick()
         except Exception:
-            for slot in self._slots:  # save what runs; nobody would pass a signal on any more
+            for slot in self._slots:  # have the runs save: no signal would reach them any more
                 slot.interrupt()
             give_back(self._outputs, self._waiting, "stopped", "its launch failed before it began")
             raise
@@ -60,7 +60,7 @@ class Pool:
                 signal.signal(number, handler)
 
     def _fill(self) -> list[Slot]:
-        """Give each free slot a point; return the slots at work."""
+        """Give each free slot a point; return the slots that have one."""
         for slot in self._slots:
             if slot.signature is None and self._waiting and not self.stopped_by:
                 signature = self._waiting.popleft()
@@ -82,7 +82,7 @@ class Pool:
                 slot.interrupt()
 
     def _note_end(self, key: str, code: int, slot: Slot) -> None:
-        """Write down why a run did not begin, if it did not; it may begin in a fresh worker."""
+        """If a run did not begin, record the reason, or queue it again for a fresh worker."""
         if not _queued(self._outputs, [key]):
             return
         if slot.process is None and not slot.is_fresh:  # the worker was ended between two runs
@@ -98,13 +98,13 @@ class Pool:
 
 
 def give_back(outputs: Path, keys: Iterable[str], state: str, reason: str) -> None:
-    """Mark those of the runs `keys` that have not begun as ended in `state`."""
+    """Mark the runs among `keys` that have not begun as ended in `state`."""
     for folder in _queued(outputs, keys):
         folder.update_status(state=state, reason=reason)
 
 
 def _queued(outputs: Path, keys: Iterable[str]) -> list[RunFolder]:
-    """Return the folders of those of the runs `keys` that wait to begin, and that nobody runs."""
+    """Return the folders of the runs among `keys` that wait to begin, and that nobody runs."""
     paths = runs_by_signature(outputs)
     folders = [RunFolder(paths[key]) for key in keys if key in paths]
     return [

@@ -1,4 +1,4 @@
-"""Each slot's share of this machine: its GPU, its threads."""
+"""The share of this machine that each slot gets: a GPU and threads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from crate.sweep.options import Local
 
 
 def environments(options: Local, number: int, *, on_cpu: bool) -> list[dict[str, str]]:
-    """Return the environment that gives each slot its share of the machine.
+    """Return the environment variables that give each slot its share of the machine.
 
-    There are no more slots than runs (`number`); `on_cpu` leaves the GPUs alone. The caller's own
-    OMP_NUM_THREADS holds unless the options name a number of threads.
+    There are at most `number` slots, one a run. With `on_cpu` no GPU is used. The OMP_NUM_THREADS
+    of the caller applies unless the options name a number of threads.
     """
     gpus, cores = [] if on_cpu else _gpus(), provenance.cores()
     wanted = options.threads or options.cpus_per_task or int(os.environ.get("OMP_NUM_THREADS", 0))

@@ -1,7 +1,7 @@
 """A slot of the local pool: one worker process that runs one point after another.
 
 The worker leads a session. Ctrl-C therefore reaches only the pool, which passes it on to each
-worker once, and whatever a dead worker leaves behind can be ended with it.
+worker once, and the processes that a dead worker leaves behind can be killed with it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Slot:
             if answer := self.pipe.readline():
                 self.signature = None
                 return int(answer.split()[1])
-            self.pipe.close()  # it exits, or is of no use: it can no longer answer
+            self.pipe.close()  # the worker exits, or can no longer answer
             self._deadline = time.monotonic() + EXIT_S
         if self.process.poll() is None and time.monotonic() < self._deadline:
             return None
@@ -100,12 +100,12 @@ class Slot:
                 self.process.stdin.close()
 
     def interrupt(self) -> None:
-        """Have the run save and end; at a second time, end at once."""
+        """Have the run save and end; the second time, end at once."""
         if self.process is not None and self.signature is not None:
             self.process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
-        """Wait until the worker has exited; kill it if it does not, once it has no run."""
+        """Wait until the worker exits; kill a worker without a run that takes too long."""
         if self.process is None:
             return
         self.dismiss()
@@ -114,9 +114,9 @@ class Slot:
         self._bury(self.process)
 
     def _bury(self, process: subprocess.Popen[str]) -> int:
-        """Kill what is left of the worker and of the processes it started; return its exit code."""
+        """Kill the worker and the processes that it started; return its exit code."""
         self.process = None
-        with suppress(ProcessLookupError):  # no other group has this number while one is left
+        with suppress(ProcessLookupError):  # the number is not reused while one lives
             os.killpg(process.pid, signal.SIGKILL)
         for pipe in (process.stdin, process.stdout):
             with suppress(BrokenPipeError):

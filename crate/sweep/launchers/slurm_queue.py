@@ -1,4 +1,4 @@
-"""What Slurm says of jobs: squeue, and sacct where there is accounting. Imports no torch."""
+"""The states of Slurm's jobs: by squeue, and by sacct if there is accounting. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _TIMEOUT_S = 30
 
 
 class SlurmQueue:
-    """The states of `ids` (`123` or `123_4`), asked for once.
+    """The states of the jobs `ids` (`123` or `123_4`), queried once.
 
-    `answers` is False where the controller did not: then nothing is known of any job.
+    If `answers` is False, the controller did not answer, and nothing is known of any job.
     """
 
     def __init__(self, ids: Iterable[str]) -> None:
@@ -42,16 +42,16 @@ class SlurmQueue:
             self._states[job] = state
 
     def state(self, job: str) -> str | None:
-        """Returns a job's state in Slurm's words; None where nothing remembers it."""
+        """Return a job's state in Slurm's words; None if Slurm does not know the job any more."""
         return self._states.get(job)
 
     def is_live(self, job: str) -> bool:
-        """Tells whether a job waits or runs; where Slurm does not answer it may."""
+        """Return whether a job waits or runs; True if Slurm does not answer, since it may."""
         return not self.answers or self._states.get(job) in LIVE
 
 
 def _ask(*command: str) -> str | None:
-    """Returns what a command of Slurm's prints, or None where it fails or is not there."""
+    """Return the output of a command of Slurm; None if it fails or is not installed."""
     if shutil.which(command[0]) is None:
         return None
     try:

@@ -19,7 +19,7 @@ from crate.sweep.options import Slurm, SlurmOptions
 from crate.sweep.stored.folder import SweepFolder
 
 JOB = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
-_SHARED = (  # submitit's names for every cluster; the others are Slurm's alone
+_SHARED = (  # submitit's names for every cluster; all others are only for Slurm
     "name",
     "timeout_min",
     "mem_gb",
@@ -34,9 +34,9 @@ _SHARED = (  # submitit's names for every cluster; the others are Slurm's alone
 def submit_arrays(
     sweep: SweepFolder, signatures: list[str], options: Slurm, code: Path
 ) -> Iterator[dict[str, str]]:
-    """Submits points, in arrays as long as the site allows; yields the job ids of each array.
+    """Submit points in arrays as long as the site allows; yield the jobs of each by signature.
 
-    The jobs run the snapshot `code`. Raises UserError with what sbatch said, where it refuses.
+    The jobs run the snapshot `code`. Raise UserError with the message of sbatch if it refuses.
     """
     from submitit import AutoExecutor
     from submitit.core.utils import FailedJobError
@@ -56,7 +56,7 @@ def submit_arrays(
     }
     size = max_array_size() or 1
     with _outside_of_jobs(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # submitit's advice on GPUs is for its own names
+        warnings.simplefilter("ignore")  # submitit's advice on GPUs uses its own names
         executor = AutoExecutor(
             sweep.jobs,
             cluster="slurm",
@@ -69,8 +69,8 @@ def submit_arrays(
             try:
                 jobs = executor.map_array(Job(sweep.path), chunk)
             except (FailedJobError, subprocess.CalledProcessError) as error:
-                said = [line.strip() for line in str(error).splitlines() if "error:" in line]
-                reason = "; ".join(said) or str(error).strip().splitlines()[-1]
+                errors = [line.strip() for line in str(error).splitlines() if "error:" in line]
+                reason = "; ".join(errors) or str(error).strip().splitlines()[-1]
                 raise UserError(
                     f"Slurm refuses the jobs: {reason}",
                     "what the site offers; see sinfo",
@@ -98,7 +98,7 @@ def _setup(cpus: int | None, code: Path) -> list[str]:
 
 @contextmanager
 def _outside_of_jobs() -> Iterator[None]:
-    """Hides the job that we are in, if any, from the jobs that we submit."""
+    """Hide the variables of the job that this process is in, if any, from the jobs it submits."""
     if "SLURM_JOB_ID" not in os.environ:
         yield
         return
@@ -111,10 +111,10 @@ def _outside_of_jobs() -> Iterator[None]:
 
 
 def max_array_size() -> int | None:
-    """Returns the site's longest job array; None where Slurm does not answer."""
+    """Return the length of the site's longest job array; None if Slurm does not answer."""
     try:
         done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True)
     except FileNotFoundError:
         return None
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
-    return int(found[1]) if found else None
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    return int(match[1]) if match else None

@@ -98,7 +98,7 @@ def test_a_plan_starts_nothing_and_its_estimate_names_its_source(tmp_path):
     unknown = launch(*words, plan)
     assert unknown.returncode == 0 and "2 to run, cost unknown" in unknown.stdout, unknown
     assert "3,194" in unknown.stdout and not any(tmp_path.iterdir())
-    assert "nothing tells" in refusal(*words, "hydra.launcher.budget_h=1")
+    assert "cost of the runs is not known" in refusal(*words, "hydra.launcher.budget_h=1")
     rate = launch(*words, plan, "hydra.launcher.tflops=0.001")
     assert "FLOPs at 0.001 TFLOP/s" in unwrapped(rate.stdout)
     limit = launch(*words, plan, "hydra/launcher=slurm", "hydra.launcher.timeout_min=30")
