@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is true: two of its recipes work, followed to the letter in a copy of the code."""
+"""CONTRIBUTING.md is true: two of its recipes are followed to the letter in a copy of the code."""
 
 from __future__ import annotations
 
