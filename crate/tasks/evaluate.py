@@ -14,10 +14,10 @@ from crate.data.completion import complete
 from crate.data.label_names import label_names
 from crate.errors import UserError, shorten
 from crate.ranks import Ranks
+from crate.tasks.checkpoint.config import stored
 from crate.tasks.lazy_splits import LazySplits
 from crate.tasks.preflight import require_device, require_readable
 from crate.tasks.request import Request
-from crate.tasks.stored_config import stored
 
 if TYPE_CHECKING:
     import torch

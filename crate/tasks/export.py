@@ -27,10 +27,10 @@ from crate.data.images import layout
 from crate.errors import UserError
 from crate.paths import absolute
 from crate.run.folder import require_writable
+from crate.tasks.checkpoint.config import stored
 from crate.tasks.export_usage import usage
 from crate.tasks.preflight import require_readable
 from crate.tasks.request import Request
-from crate.tasks.stored_config import stored
 
 logger = logging.getLogger("crate")
 

@@ -20,7 +20,7 @@ from crate.data import facts
 from crate.data.completion import complete
 from crate.errors import raise_all
 from crate.run.secrets import leaking_names
-from crate.tasks.checkpoint_file import require_checkpoint
+from crate.tasks.checkpoint.file import require_checkpoint
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from crate.config.signature import signature
 from crate.config.target import arguments, call
 from crate.cost import cost
 from crate.errors import UserError
+from crate.tasks.checkpoint.config import stored
 from crate.tasks.identity import prepare, signature_of
-from crate.tasks.stored_config import stored
 from crate.train.checkpoints import checkpoint
 from crate.train.optimizers.optimizer import build_optimizer
 from tests.launching import TINY, launch, status

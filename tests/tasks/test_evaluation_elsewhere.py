@@ -15,9 +15,9 @@ from crate.data.label_names import label_names
 from crate.data.splits import load_splits
 from crate.errors import UserError
 from crate.ranks import Ranks
+from crate.tasks.checkpoint.config import stored
 from crate.tasks.evaluate import evaluate_checkpoint
 from crate.tasks.identity import prepare
-from crate.tasks.stored_config import stored
 from crate.train.checkpoints import checkpoint
 from crate.train.setup import build_model
 from tests.launching import TINY

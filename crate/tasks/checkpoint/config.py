@@ -13,22 +13,23 @@ from crate.config import check, schema
 from crate.config.own import stored_key
 from crate.errors import UserError
 from crate.paths import absolute
-from crate.tasks.checkpoint_file import require_checkpoint
+from crate.tasks.checkpoint.file import require_checkpoint
 
 logger = logging.getLogger("crate")
 
-SHARED = ("img_size", "in_chans", "num_classes")  # what a model takes over from its data
-PREPARATION = ("img_size", "in_chans", "mean", "std", "crop_pct")  # how a model sees an image
+SHARED = ("img_size", "in_chans", "num_classes")  # a model takes these from its data
+PREPARATION = ("img_size", "in_chans", "mean", "std", "crop_pct")  # how images are prepared
 
 
 def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str, Any], Path]:
-    """Returns the configuration to read `cfg.checkpoint` with, what is in it, and its path.
+    """Return the configuration to read `cfg.checkpoint` with, the checkpoint's values, its path.
 
-    That of a run's checkpoint is its own, changed by what was typed beside it; that of bare weights
-    and of the authors' checkpoints is `cfg`. Raises UserError where there is no such checkpoint.
+    A run's checkpoint brings its configuration, which `overrides`, the typed ones, change. Bare
+    weights and the authors' checkpoints are read with `cfg`. Raise UserError if there is no such
+    checkpoint or it is damaged.
     """
     if cfg.checkpoint is None:
-        check.typed(cfg, [_no_checkpoint(cfg.task)])  # raises it with other mistakes
+        check.typed(cfg, [_no_checkpoint(cfg.task)])  # raises it together with other mistakes
     path = absolute(cfg.checkpoint)
     require_checkpoint(path, "checkpoint")
     from crate.train.checkpoints.checkpoint import read
@@ -47,6 +48,7 @@ def stored(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, dict[str,
 
 
 def _no_checkpoint(task: str) -> UserError:
+    """Return the error for a task that was given no checkpoint to read."""
     return UserError(
         f"task={task} needs a checkpoint",
         "a file under outputs/runs/*/checkpoints, or the authors'",
@@ -55,14 +57,15 @@ def _no_checkpoint(task: str) -> UserError:
 
 
 def _with_typed(
-    stored: dict[str, Any], cfg: DictConfig, overrides: list[str], path: Path
+    values: dict[str, Any], cfg: DictConfig, overrides: list[str], path: Path
 ) -> DictConfig:
-    """Return the configuration stored in a checkpoint, changed by what was typed.
+    """Return the configuration `values` of the checkpoint at `path`, changed by `overrides`.
 
-    Where another data set is typed, its images are prepared as the checkpoint's were.
+    `cfg` is composed from the same overrides. The images of another data set, if one is typed, are
+    prepared like those that the checkpoint was trained on.
     """
     try:
-        tree = schema.restore(stored)
+        tree = schema.restore(values)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -77,22 +80,25 @@ def _with_typed(
             "single groups and keys",
             f"task={cfg.task} checkpoint=FILE",
         )
-    _follow_data(tree.model, stored)
+    _follow_data(tree.model, values["data"])
     prepared = {key: tree.data._get_node(key) for key in PREPARATION}
     for group in [key for key in typed if key in schema.SCHEMAS]:
-        tree[group] = cfg._get_node(group)  # its schema may be another
+        tree[group] = cfg._get_node(group)  # another option may have another schema
     if "data" in typed:
-        for key, value in prepared.items():
-            tree.data[key] = value
-        logger.info("images are prepared as those that the checkpoint was trained on")
+        for key, node in prepared.items():
+            tree.data[key] = node
+        logger.info("images are prepared like those that the checkpoint was trained on")
     for key in [key for key in typed if key not in schema.SCHEMAS]:
         OmegaConf.update(tree, stored_key(tree, key), OmegaConf.select(cfg, key), force_add=True)
     return tree
 
 
-def _follow_data(model: DictConfig, stored: dict[str, Any]) -> None:
-    """Make the image facts of a stored model follow the data again, so that both can change."""
+def _follow_data(model: DictConfig, data: dict[str, Any]) -> None:
+    """Let the model's values that equal those of its stored `data` refer to the data again.
+
+    So they change along with the data.
+    """
     for node in (model, model.kwargs):
         for key in SHARED:
-            if key in node and key in stored["data"] and node[key] == stored["data"][key]:
+            if key in node and key in data and node[key] == data[key]:
                 node[key] = f"${{data.{key}}}"

@@ -12,7 +12,7 @@ from crate.config import schema
 from crate.config.check import typed
 from crate.data.completion import complete
 from crate.errors import UserError
-from crate.tasks.stored_config import stored
+from crate.tasks.checkpoint.config import stored
 
 
 def change(*keys, to):
