@@ -1,6 +1,6 @@
-"""The one door: trains or evaluates one configuration; `python launch.py --help` says how.
+"""Train, evaluate or export one configuration, or launch a sweep: `python launch.py --help`.
 
-Imports no torch, so that help, checks and messages come at once.
+Imports no torch, so that help, checks and messages appear at once.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from crate.tasks import registry
 
 
 def fail(error: Exception) -> NoReturn:
-    """End with a message, without secrets."""
+    """Exit with the message of an error, without secrets."""
     sys.exit(f"error: {redact(str(error))}")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
-    """Runs one configuration; returns its best metric, for sweepers."""
+    """Do the task of one configuration; return the number that a sweeper compares."""
     from crate.run.console import say_on_console
     from crate.tasks.request import Request
 
@@ -63,7 +63,7 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes here, to be said once, below
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises to the handlers below
     schema.register()
     arguments = sys.argv[1:]
     if set(help.FLAGS) & set(arguments):  # Hydra's own help takes seconds
@@ -83,9 +83,9 @@ if __name__ == "__main__":
             for key in walk(kind.options_type, "hydra.launcher.")
         }
         arguments = reader.read(arguments, launcher)
-        sys.argv[1:] = arguments  # which Hydra reads, and which records and jobs repeat
+        sys.argv[1:] = arguments  # Hydra reads them; records and jobs repeat them
         main()
-    except Exception as error:  # composing failed: nothing has started
+    except Exception as error:  # composing failed, so nothing has started
         fail(diagnose.explain(error, arguments))
     except KeyboardInterrupt:
         print("stopped before training began", file=sys.stderr)

@@ -6,19 +6,23 @@ import json
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crate.paths import CHECKOUT
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def usage(folder: Path, described: dict[str, Any], model: Any) -> list[str]:
-    """Return the lines that load the export in `folder`; its config.json holds `described`.
 
-    A model with modules of this package needs the package where it is loaded.
+def usage(folder: Path, entries: dict[str, Any], model: nn.Module) -> list[str]:
+    """Return the lines of Python that load the export in `folder`, after a line of introduction.
+
+    `entries` is the content of its config.json. A `model` with modules of this package needs the
+    package where it is loaded.
     """
     is_ours = any(type(each).__module__.startswith("crate.") for each in model.modules())
     once = f"; once before, `pip install {CHECKOUT}`" if is_ours else ""
-    lines = _of_timm(folder, is_ours) if "architecture" in described else _own(folder, described)
+    lines = _of_timm(folder, is_ours) if "architecture" in entries else _own(folder, entries)
     return [f"to use it, type in Python{once}:", *lines]
 
 
@@ -33,13 +37,13 @@ def _of_timm(folder: Path, is_ours: bool) -> list[str]:
     ]
 
 
-def _own(folder: Path, described: dict[str, Any]) -> list[str]:
-    module, _, name = described["target"].rpartition(".")
-    place = _folder_of(module)
+def _own(folder: Path, entries: dict[str, Any]) -> list[str]:
+    module, _, name = entries["target"].rpartition(".")
+    source = _folder_of(module)
     weights = _text(str(folder / "model.safetensors"))
     return [
         "import json, sys, safetensors.torch, timm",
-        *([] if place is None else [f"sys.path.insert(0, {_text(str(place))})"]),
+        *([] if source is None else [f"sys.path.insert(0, {_text(str(source))})"]),
         f"from {module} import {name}",
         f"described = json.load(open({_text(str(folder / 'config.json'))}))",
         f'model = {name}(**described["model_args"]).eval()',

@@ -1,4 +1,4 @@
-"""Checks of what was asked for against this machine, before torch is imported."""
+"""Checks of a request against its rules and this machine, before torch is imported."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from crate.run.machine import device_errors
 
 
 def require_startable(config: Config, ranks: Ranks) -> None:
-    """Raise UserError for what these processes cannot train; torch is not imported to find out.
+    """Raise UserError if these processes cannot train `config`.
 
-    One process of each machine says it for all of them.
+    One process of each machine shows the error; the others raise SaidByFirst.
     """
     errors = device_errors(config.device, ranks.size, ranks.local_size)
     if config.ranks not in (None, ranks.size):
@@ -29,7 +29,7 @@ def require_startable(config: Config, ranks: Ranks) -> None:
         errors.append(
             UserError(
                 f"train.batch_size={config.train.batch_size} is less than the {ranks.size} ranks",
-                "an image or more for each",
+                "one image or more for each rank",
                 f"train.batch_size={ranks.size}",
             )
         )

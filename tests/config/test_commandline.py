@@ -114,7 +114,7 @@ BAD = {
     "init_another_zip": ("init_from=TMP/other.zip", ["a zip archive of something else"]),
     "init_torn_safetensors": ("init_from=TMP/torn.safetensors", ["is torn", "init_from=FILE"]),
     "init_no_safetensors": ("init_from=TMP/text.safetensors", ["refused"]),
-    "init_of_a_sweep": ("-m seed=0,1 init_from=README.md", ["is no checkpoint"]),
+    "init_of_a_sweep": ("-m seed=0,1 init_from=README.md", ["is not a checkpoint"]),
     "init_of_another_shape": ("init_from=TMP/odd.pt", ["does not fit", "missing"]),
     "unwritable_outputs": ("outputs=README.md/runs", ["cannot write", "outputs=FOLDER"]),
     "outputs_in_proc": ("outputs=/proc/nothing", ["cannot write to /proc/nothing"]),

@@ -1,4 +1,4 @@
-"""A full disk costs a run nothing but what it could not write meanwhile."""
+"""A full disk costs a run only what could not be written meanwhile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def disk(tmp_path):
 
 
 def fill(disk):
-    """Takes all the room that is left."""
+    """Use up all the room that is left."""
     with open(disk / "filler", "wb", buffering=0) as file:
         for size in (65536, 1):
             try:
@@ -38,7 +38,7 @@ def fill(disk):
                 pass
 
 
-def wait_until_said(process, text):
+def wait_until_logged(process, text):
     while process.is_running() and text not in process.out.read_text():
         pass
 
@@ -56,7 +56,7 @@ def test_a_run_goes_on_over_a_disk_that_is_full_for_a_while(disk, tmp_path):
     process = start(*RUN, f"outputs={disk}")
     wait_for_step(process, disk, 20)
     fill(disk)
-    wait_until_said(process, "is not saved: No space left on device")
+    wait_until_logged(process, "is not saved: No space left on device")
     os.unlink(disk / "filler")
     done = process.finish()
     assert done.returncode == 0 and "is not saved" in done.stdout, done
@@ -73,8 +73,8 @@ def test_a_disk_that_stays_full_ends_the_run_by_name_and_it_goes_on_later(disk):
     wait_for_step(process, disk, 20)
     fill(disk)
     done = process.finish()
-    said = ("could not be saved in", f"the disk of {disk} is full")  # the state, or the curve
-    assert done.returncode == 1 and any(text in done.stderr for text in said), done
+    reasons = ("could not be saved in", f"the disk of {disk} is full")  # the state, or the curve
+    assert done.returncode == 1 and any(text in done.stderr for text in reasons), done
     assert "Traceback" not in done.stdout + done.stderr and len(done.stderr.splitlines()) <= 5
     assert list((run_folder(disk) / "checkpoints").glob("step-*.pt")), "the last whole one stands"
     again = launch(*RUN, f"outputs={disk}")

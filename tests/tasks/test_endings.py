@@ -1,4 +1,4 @@
-"""However a run ends, its status, its exit code and Slurm say the same."""
+"""However a run ends, its status, its exit code and Slurm agree."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Net(torch.nn.Linear):
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A folder for --config-dir with the model `net`; returns the arguments that choose it."""
+    """The arguments that choose the model `net`, which lies in a folder for --config-dir."""
     mine = tmp_path_factory.mktemp("mine")
     (mine / "nets.py").write_text(NET)
     for group, text in (

@@ -21,7 +21,7 @@ from tests.launching import TINY, launch, run_folder
 
 
 def saved(composed, path, *typed):
-    """A checkpoint of a run in miniature; returns its model."""
+    """Write the checkpoint of a small run; return its model."""
     from dataclasses import asdict
 
     config = prepare(composed(*typed))
@@ -56,14 +56,16 @@ def test_timm_loads_it_both_ways_with_the_same_logits(composed, tmp_path, name):
     folder = export(composed("task=export", f"checkpoint={path}"), [])
     assert folder == tmp_path / "best-export"
     assert sorted(each.name for each in folder.iterdir()) == sorted(FILES)
-    said = json.loads((folder / "config.json").read_text())
+    entries = json.loads((folder / "config.json").read_text())
     weights = str(folder / "model.safetensors")
-    ours = timm.create_model(said["architecture"], checkpoint_path=weights, **said["model_args"])
+    ours = timm.create_model(
+        entries["architecture"], checkpoint_path=weights, **entries["model_args"]
+    )
     assert torch.equal(logits(ours.eval(), size), expected)
     local = timm.create_model(f"local-dir:{folder}", pretrained=True)
     assert torch.equal(logits(local.eval(), size), expected)
-    assert said["pretrained_cfg"]["input_size"] == list(size)
-    assert said["crate"]["step"] == 9 and said["crate"]["signature"] == "0123"
+    assert entries["pretrained_cfg"]["input_size"] == list(size)
+    assert entries["crate"]["step"] == 9 and entries["crate"]["signature"] == "0123"
 
 
 def test_it_may_be_fine_tuned_from(composed, tmp_path):
@@ -91,16 +93,18 @@ def test_the_data_need_not_be_there(composed, roots, tmp_path):
 def test_the_folder_is_ones_own_choice_and_holds_nothing_else(composed, tmp_path):
     path = tmp_path / "best.pt"
     saved(composed, path, "model.depth=1")
-    place = tmp_path / "a" / "place"
-    typed = ("task=export", f"checkpoint={path}", f"export_to={place}")
-    assert export(composed(*typed), []) == place
-    first = load_file(place / FILES[0])
-    assert export(composed(*typed), []) == place  # an earlier export is replaced
-    assert all(torch.equal(first[name], each) for name, each in load_file(place / FILES[0]).items())
-    (place / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="holds something else than an export"):
+    target = tmp_path / "a" / "folder"
+    typed = ("task=export", f"checkpoint={path}", f"export_to={target}")
+    assert export(composed(*typed), []) == target
+    first = load_file(target / FILES[0])
+    assert export(composed(*typed), []) == target  # an earlier export is replaced
+    assert all(
+        torch.equal(first[name], each) for name, each in load_file(target / FILES[0]).items()
+    )
+    (target / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match="holds something other than an export"):
         export(composed(*typed), [])
-    assert (place / "thesis.tex").read_text() == "mine"
+    assert (target / "thesis.tex").read_text() == "mine"
 
 
 def test_it_is_there_whole_or_not_at_all(composed, tmp_path, monkeypatch):
@@ -148,8 +152,8 @@ def test_a_model_that_timm_does_not_know_is_exported_with_its_class(
     checkpoint.write(path, values)
     with caplog.at_level("INFO", "crate"):
         folder = export(composed("task=export", f"checkpoint={path}"), [])
-    said = json.loads((folder / "config.json").read_text())
-    assert said["target"] == "tied_weights.Tied" and said["model_args"] == given
+    entries = json.loads((folder / "config.json").read_text())
+    assert entries["target"] == "tied_weights.Tied" and entries["model_args"] == given
     assert f'sys.path.insert(0, "{tmp_path}")' in caplog.text and "pip install" not in caplog.text
     model.load_state_dict(load_file(folder / FILES[0]))  # as the printed lines do
 

@@ -40,24 +40,25 @@ def freeze(points: list[list[str]], master: DictConfig, loader: ConfigLoader) ->
     composer, unvaried = Composer(master, loader), unvaried_overrides(master)
     frozen: list[Point] = []
     mistakes: dict[str, UserError] = {}
-    untold = 0
+    num_unexplained = 0
     for overrides in points:
         try:
             cfg, choices = composer.compose(overrides)
             frozen.append(_frozen(overrides, unvaried, prepare(cfg), choices))
         except Exception as error:
             if len(mistakes) >= MOST_EXPLAINED:
-                untold += 1
+                num_unexplained += 1
                 continue
             mistake = explain_overrides(error, overrides, composer.folders)
             mistakes[str(mistake)] = mistake
-    if untold:
-        mistakes["untold"] = UserError(f"{untold} more points cannot be run either")
+    if num_unexplained:
+        mistakes["others"] = UserError(f"{num_unexplained} more points cannot be run either")
     raise_all(list(mistakes.values()))
     return frozen
 
 
 def _frozen(overrides: list[str], unvaried: set[str], config: Config, choices: Choices) -> Point:
+    """Return the point of a checked configuration; raise UserError for a task but `train`."""
     if config.task != "train":
         raise UserError(
             f"task={config.task} is not for a launcher", "task=train", "hydra/launcher=basic"

@@ -1,7 +1,8 @@
-"""The seal of a frozen point: tells an edited point from data or weights that changed.
+"""The seal of a frozen point, by which a job detects an edited point, other data, other weights.
 
-A launch adds to each point's file the hash of its values (`digest`), and those of what the values
-only name (`inputs`: the data set and the weights of init_from). Imports no torch.
+A launch adds to the file of each point the hash of its values (`digest`) and hashes of the files
+that they name (`inputs`: the data set and the weights of init_from). The values are sealed as the
+JSON of the file, whichever version wrote it. Imports no torch.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ DIGITS = 12  # hexadecimal; 48 bits
 
 
 def seal(values: dict[str, Any], config: Config) -> dict[str, Any]:
-    """Return the values of a point with their seal; `config` is its configuration."""
+    """Return the values of a point together with their seal; `config` is its configuration."""
     values = values | {"inputs": _inputs(config)}
     return values | {"digest": _digest(values)}
 
 
 def require_as_launched(values: dict[str, Any], config: Config, file: Path) -> None:
-    """Raise UserError unless the values of a point, and what they name, are those of its launch.
+    """Raise UserError if a point, its data or its initial weights changed since its launch.
 
-    `file` holds the values; `config` is made of them.
+    `values` is the content of `file`, and `config` the configuration in it.
     """
-    digest = values.get("digest")  # None: launched by an earlier version
+    digest = values.get("digest")  # None if an earlier version launched the point
     if digest is not None and digest != _digest(values):
         raise UserError(
             f"the frozen point {file} was edited after its launch",
@@ -61,10 +62,10 @@ def _inputs(config: Config) -> dict[str, str | None]:
 
 
 def _digest(values: dict[str, Any]) -> str:
-    """Return the hash of a point's values, but for the one that is stored with them."""
+    """Return the hash of a point's values without the hash that is stored among them."""
     return _hash({key: value for key, value in values.items() if key != "digest"})
 
 
 def _hash(values: Any) -> str:
-    stored = json.loads(json.dumps(values))  # as a reader gets them, with texts for keys
+    stored = json.loads(json.dumps(values))  # as a reader of the file gets them
     return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:DIGITS]

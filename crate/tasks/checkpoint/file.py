@@ -1,6 +1,6 @@
-"""Whether a file can be a checkpoint, by its first bytes and without torch.
+"""A quick test whether a file can be a checkpoint, by its first bytes and without torch.
 
-Reading it whole, with every checksum, is for `crate.train.checkpoints.checkpoint.read`.
+A checkpoint is read whole, with every checksum, by `crate.train.checkpoints.checkpoint.read`.
 """
 
 from __future__ import annotations
@@ -31,22 +31,28 @@ def require_checkpoint(path: Path, key: str) -> None:
 
 
 def _safetensors(path: Path) -> str | None:
-    """Return why a file is none of safetensors: its header's length, then the header as JSON."""
+    """Return why a file is not in the format of safetensors; None if it seems to be.
+
+    The format: the length of the header (8 bytes), the header as JSON, the weights.
+    """
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if 8 + length > path.stat().st_size:
-            return "it is torn or no safetensors file"
+            return "it is torn, or not a safetensors file"
         try:
             header = json.loads(file.read(length))
             ends = [each["data_offsets"][1] for each in header.values() if "data_offsets" in each]
             is_whole = 8 + length + max(ends, default=0) <= path.stat().st_size
         except (ValueError, AttributeError, LookupError, TypeError):
-            return "it is no safetensors file"
+            return "it is not a safetensors file"
     return None if is_whole else "it is torn"
 
 
 def _torch(path: Path) -> str | None:
-    """Return why a file is not torch's: a zip archive, or a bare pickle of older versions."""
+    """Return why a file is not in a format of torch; None if it seems to be.
+
+    The formats: a zip archive, and the bare pickle of older versions.
+    """
     with open(path, "rb") as file:
         start = file.read(4)
     if start[:2] == b"PK":
@@ -54,6 +60,6 @@ def _torch(path: Path) -> str | None:
             with zipfile.ZipFile(path) as archive:
                 names = [Path(name).name for name in archive.namelist()]
         except zipfile.BadZipFile:
-            return "it is torn or no checkpoint"
+            return "it is torn, or not a checkpoint"
         return None if "data.pkl" in names else "it is a zip archive of something else"
-    return None if start[:1] == b"\x80" else "it is no checkpoint"
+    return None if start[:1] == b"\x80" else "it is not a checkpoint"

@@ -50,9 +50,9 @@ def test_a_checkpoint_whose_configuration_is_damaged_is_refused(composed, tmp_pa
     file = tmp_path / "best.pt"
     torch.save({"config": config, "model": {"w": torch.zeros(1)}, "signature": "a"}, file)
     for task in ("evaluate", "export"):
-        asked = composed(f"task={task}", f"checkpoint={file}")
+        cfg = composed(f"task={task}", f"checkpoint={file}")
         with pytest.raises(UserError) as error:
-            stored(asked, [f"task={task}", f"checkpoint={file}"])
+            stored(cfg, [f"task={task}", f"checkpoint={file}"])
         assert str(file) in str(error.value) and reason in str(error.value), error.value
 
 
