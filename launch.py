@@ -9,12 +9,12 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from crate.config import schema
@@ -35,6 +35,12 @@ def fail(error: Exception) -> NoReturn:
     sys.exit(f"error: {redact(str(error))}")
 
 
+def _texts(overrides: list[str]) -> list[str]:
+    """Return overrides as they were typed, with interpolations such as ${seed} left alone."""
+    texts = OmegaConf.to_container(ListConfig(overrides), resolve=False)
+    return cast(list[str], texts)
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Do the task of one configuration; return the number that a sweeper compares."""
@@ -45,10 +51,10 @@ def main(cfg: DictConfig) -> float | None:
     try:
         is_single = hydra_config.mode is RunMode.RUN
         if is_single:
-            reader.require_no_launcher(list(hydra_config.overrides.hydra))
+            reader.require_no_launcher(_texts(hydra_config.overrides.hydra))
         ranks = Ranks.detect()
         say_on_console(ranks.is_first)
-        choices, typed = dict(hydra_config.runtime.choices), list(hydra_config.overrides.task)
+        choices, typed = dict(hydra_config.runtime.choices), _texts(hydra_config.overrides.task)
         request = Request(cfg, choices, typed, ranks, ends_process=is_single)
         return registry.find(cfg.task).run(request)
     except SaidByFirst:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -30,7 +31,7 @@ class Composer:
         rest = tuple(text for text in overrides if text not in values)
         if rest not in self._composed:
             cfg = self._loader.load_sweep_config(self._master, list(rest))
-            choices = dict(cfg.hydra.runtime.choices)
+            choices = cast(Choices, OmegaConf.to_container(cfg.hydra.runtime.choices))
             with open_dict(cfg):
                 del cfg["hydra"]
             self._composed[rest] = cfg, choices

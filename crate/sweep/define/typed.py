@@ -45,7 +45,10 @@ def unvaried_overrides(master: DictConfig) -> set[str]:
 
 
 def _typed(master: DictConfig) -> list[Override]:
-    return [parse(text) for text in master.hydra.overrides.task]
+    """Return all overrides of the launch; interpolations in them stay as they are."""
+    texts = OmegaConf.to_container(master.hydra.overrides.task, resolve=False)
+    assert isinstance(texts, list)
+    return [parse(text) for text in texts]
 
 
 def _is_many(values: Any) -> bool:

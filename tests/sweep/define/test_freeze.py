@@ -124,3 +124,8 @@ def test_a_label_names_swept_values_first_and_cuts_none(composed):
     assert words == "crate_nano-seed7-sparsity0.123456-embed_dim96-digits"
     group = label(config, choices, ["optimizer=lion", "init_from=/a/best.pt"], ["init_from"])
     assert group == "crate_nano-init_from_best.pt-lion-digits"
+
+
+def test_interpolations_in_fixed_overrides_stay_as_typed(master):
+    cfg, _ = master("train.epochs=${seed}", "outputs=${oc.env:NO_SUCH}")
+    assert fixed_overrides(cfg) == ["train.epochs=${seed}", "outputs=${oc.env:NO_SUCH}"]
