@@ -71,7 +71,7 @@ def test_the_same_images_from_files_give_the_same_result(evaluated, photographs)
     assert other == pytest.approx(top1, abs=0.6)  # grey to colour and back may round
     loss = [float(text.rpartition("val/loss ")[2].split()[0]) for text in (said, said_too)]
     assert loss[0] == pytest.approx(loss[1], rel=1e-3)
-    assert "prepared as those that the checkpoint was trained on" in said_too
+    assert "prepared like those that the checkpoint was trained on" in said_too
     assert "360 images of Folder" in said_too and "other names" not in said_too
 
 
