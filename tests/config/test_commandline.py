@@ -126,6 +126,7 @@ BAD = {
     "too_few_processes": ("ranks=4", ["1 process(es) were started", "--nproc_per_node=4"]),
     "run_folder_of_hydra": ("hydra.run.dir=/x", ["hydra.run.dir=/x", "outputs=/x"]),
     "sweep_folder_of_hydra": ("-m seed=1,2 hydra.sweep.dir=/x", ["outputs=/x"]),
+    "sweep_name_of_hydra": ("-m seed=1,2 hydra.sweep.name=x", ["did you mean name?", "name=x"]),
     "unknown_flag": ("--epochs=3", ["--epochs is no flag", "train.epochs=3"]),
     "flags_of_others": (
         "--epochs 5 -lr 0.1 --arch CRATE_tiny --wandb",
