@@ -57,9 +57,9 @@ class Program:
     before: Sequence[str] = ()
 
     def main(self, words: Sequence[str] | None = None) -> int:
-        """Run the command that `words` name (default: the command line); return its exit code.
+        """Run the command that `words` name, by default the command line; return its exit code.
 
-        That of a mistake is 2. Flags may stand anywhere.
+        Flags may stand anywhere. The exit code of a mistake is 2.
         """
         try:
             return self._run(sys.argv[1:] if words is None else list(words))

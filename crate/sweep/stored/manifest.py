@@ -61,7 +61,7 @@ class LaunchEntry(Record):
 
 @dataclass(kw_only=True)
 class Statement(Record):
-    """The fields of a sweep's file, except those that only list points."""
+    """The fields of a sweep's file that its manifest keeps."""
 
     question: str | None = None
     grid: Values | None = None

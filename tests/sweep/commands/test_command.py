@@ -66,21 +66,33 @@ def made(outputs: Path, name: str = "lambda", fixed: tuple = (), number: int = 6
     return sweep
 
 
-def test_results_are_means_over_seeds_with_their_standard_error(tmp_path):
+@pytest.fixture
+def here(capsys):
+    """A function that runs a command in this process, and returns what `ask` does."""
+
+    def run(outputs: Path, *words: str) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        code = main([f"--outputs={outputs}", *words])
+        return subprocess.CompletedProcess(words, code, *capsys.readouterr())
+
+    return run
+
+
+def test_results_are_means_over_seeds_with_their_standard_error(tmp_path, here):
     made(tmp_path)
-    rows = json.loads(ask(tmp_path, "results", "lambda", "--json").stdout)
+    rows = json.loads(here(tmp_path, "results", "lambda", "--json").stdout)
     assert [row["model.sparsity"] for row in rows] == [0.02, 0.1, 0.5]
     assert [row["n"] for row in rows] == [2, 2, 1] and [row["runs"] for row in rows] == [2, 2, 2]
     assert rows[1]["last"] == pytest.approx(71.5) and rows[1]["best"] == pytest.approx(72.5)
     assert rows[1]["last_se"] == pytest.approx(0.5)  # sd of 71, 72 is 1 / sqrt 2, over sqrt 2
     assert rows[2]["last_se"] is None and rows[2]["published"] == 70.5
     assert [row["mixed"] for row in rows] == ["code", "", ""]
-    done = ask(tmp_path, "results", "lambda")
+    done = here(tmp_path, "results", "lambda")
     assert done.returncode == 1  # one run failed
     for text in ("Does [lambda] matter?", "71.50 +- 0.50", "1/2", "mixed code", "baseline"):
         assert text in done.stdout, done.stdout
     assert "best chosen on the evaluation split" in done.stdout and "CRATE-B" in done.stdout
-    csv = ask(tmp_path, "results", "lambda", "--csv").stdout.splitlines()
+    csv = here(tmp_path, "results", "lambda", "--csv").stdout.splitlines()
     assert csv[0].startswith("model.sparsity,metric,n,runs,last") and len(csv) == 4
 
 
@@ -133,42 +145,42 @@ def test_tables_survive_markup_and_fit_80_columns(tmp_path):
             assert value in done.stdout
 
 
-def test_an_ambiguous_name_lists_the_candidates(tmp_path):
+def test_an_ambiguous_name_lists_the_candidates(tmp_path, here):
     first, second = made(tmp_path), made(tmp_path, fixed=("model=vit_tiny",))
-    done = ask(tmp_path, "status", "lambda")
+    done = here(tmp_path, "status", "lambda")
     assert done.returncode == 2 and "2 sweeps are named lambda" in done.stderr
     assert f"{second.path.name}: model=vit_tiny" in done.stderr
     first.write_manifest(first.manifest)  # the newest now, so the one to type
-    assert f"type:    {first.path.name}\n" in ask(tmp_path, "status", "lambda").stderr
+    assert f"type:    {first.path.name}\n" in here(tmp_path, "status", "lambda").stderr
     second.write_manifest(second.manifest)
-    assert f"type:    {second.path.name}\n" in ask(tmp_path, "status", "lambda").stderr
-    assert ask(tmp_path, "status", first.path.name).returncode == 1
-    wrong = ask(tmp_path, "status", "lamda")
+    assert f"type:    {second.path.name}\n" in here(tmp_path, "status", "lambda").stderr
+    assert here(tmp_path, "status", first.path.name).returncode == 1
+    wrong = here(tmp_path, "status", "lamda")
     assert wrong.returncode == 2 and "there is no sweep lamda" in wrong.stderr
-    listed = ask(tmp_path, "list").stdout
+    listed = here(tmp_path, "list").stdout
     assert listed.count("5 finished, 1 failed") == 2 and "2.0h ago" in listed
-    assert "no sweep" in ask(tmp_path / "empty", "list").stdout
+    assert "no sweep" in here(tmp_path / "empty", "list").stdout
 
 
-def test_runs_are_named_by_their_values_or_signature(tmp_path):
+def test_runs_are_named_by_their_values_or_signature(tmp_path, here):
     sweep = made(tmp_path)
     for words, number in (
         (("sparsity=0.1",), 2),
         (("model.sparsity=0.1", "seed=1"), 1),
         ((next(iter(sweep.manifest.points)),), 1),
     ):
-        assert len(ask(tmp_path, "path", "lambda", *words).stdout.splitlines()) == number, words
-    wrong = ask(tmp_path, "path", "lambda", "sparsity=7")
+        assert len(here(tmp_path, "path", "lambda", *words).stdout.splitlines()) == number, words
+    wrong = here(tmp_path, "path", "lambda", "sparsity=7")
     assert wrong.returncode == 2 and "no run of the sweep is sparsity=7" in wrong.stderr
-    shown = json.loads(ask(tmp_path, "status", "lambda", "--json").stdout)
+    shown = json.loads(here(tmp_path, "status", "lambda", "--json").stdout)
     first = next(iter(shown.values()))
     stored = json.loads((Path(first["folder"]) / "status.json").read_text())
     assert first["status"]["best"] == first["status"]["best_top1"] == stored["best"]
-    tail = ask(tmp_path, "tail", "lambda", "-n", "2").stdout
+    tail = here(tmp_path, "tail", "lambda", "-n", "2").stdout
     assert tail.count("==>") == 6 and tail.count("line 19") == 6 and "line 17" not in tail
-    assert ask(tmp_path, "logs", "lambda", "seed=0", "sparsity=0.5").stdout.count("line") == 20
+    assert here(tmp_path, "logs", "lambda", "seed=0", "sparsity=0.5").stdout.count("line") == 20
     assert (
-        "RuntimeError: boom" in ask(tmp_path, "status", "lambda", "sparsity=0.5", "seed=1").stdout
+        "RuntimeError: boom" in here(tmp_path, "status", "lambda", "sparsity=0.5", "seed=1").stdout
     )
 
 
