@@ -1,10 +1,10 @@
-"""How many images a second one core prepares: the authors' way, ours from files, ours cached.
+"""How many images per second one core prepares: the authors' way, ours from files, ours cached.
 
 The authors' way is torchvision's ImageFolder with PIL, RandomResizedCrop(224), flip, ToTensor and
-Normalize in the worker. Ours gives uint8 batches, which are normalised on the training device; a
-row each says what that costs a core where the CPU trains. For a GPU ours gives crops as they are
-cut out, which are resized on the device as well, at no cost to a core.
-Then as many processes as asked for read one cache: what that adds to their memory.
+Normalize in the worker. Ours gives uint8 batches, which the training device normalises; separate
+rows include that cost for training on a CPU. For a GPU ours gives crops before resizing, and the
+device resizes them too, at no cost to a core.
+Afterwards several processes read one cache; the second table shows the memory that this adds.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ from crate.bench.output import add_json, show
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from torch import Tensor
+    from torch.utils.data import Dataset
 
-HELP = "images a second a core: torchvision and PIL, ours from files, ours from the cache"
+    from crate.data.cache.files import Cached
+    from crate.data.loading.loader import Batch
+
+HELP = "images per second per core: torchvision and PIL, ours from files, ours from the cache"
 AUTHORS = "ImageFolder + PIL (the authors')"
 BATCH = 64
 
@@ -30,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.description = __doc__
     add_json(parser)
-    parser.add_argument("--root", type=Path, help="a folder with train/ and val/; else made here")
-    parser.add_argument("--images", type=int, default=1_000, help="how many are made")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which medians are told")
-    parser.add_argument("--batches", type=int, default=4, help=f"batches of {BATCH} a round")
-    parser.add_argument("--processes", type=int, default=10, help="readers of one cache")
+    parser.add_argument("--root", type=Path, help="folder with train/, val/; default: a new one")
+    parser.add_argument("--images", type=int, default=1_000, help="images in the new folder")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds; the result is their median")
+    parser.add_argument("--batches", type=int, default=4, help=f"batches of {BATCH} per round")
+    parser.add_argument("--processes", type=int, default=10, help="processes that read one cache")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,20 +62,20 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]
         if arguments.root is None:
             write_photographs(root, arguments.images)
         cached, ways = _ways(root, Path(folder))
-        found = summary(rates(ways, arguments.batches, arguments.rounds), AUTHORS)
+        images_per_core_s = summary(rates(ways, arguments.batches, arguments.rounds), AUTHORS)
         memory = memory_of_readers(cached, arguments.processes)
     values = {
         "hardware": hardware(torch.device("cpu")),
         "images": len(cached),
         "rounds": arguments.rounds,
-        "images_per_core_s": found,
+        "images_per_core_s": images_per_core_s,
         "memory": memory,
     }
     return values, [_table(values), _memory_table(memory)]
 
 
-def _ways(root: Path, outputs: Path) -> tuple[Any, dict[str, Callable[[int], int]]]:
-    """Returns the cached training split, and each way: `way(n)` prepares n batches."""
+def _ways(root: Path, outputs: Path) -> tuple[Cached, dict[str, Callable[[int], int]]]:
+    """Return the cached training split, and each way by name: `way(n)` prepares n batches."""
     from torchvision import datasets
     from torchvision import transforms as authors
 
@@ -98,44 +103,46 @@ def _ways(root: Path, outputs: Path) -> tuple[Any, dict[str, Callable[[int], int
     augment = call(FlipCrop(_target_="crate.data.transforms.flip_crop"), img_size=(224, 224))
     normalize = transforms.Normalize(mean, std)
 
-    def ours(images: Any, for_gpu: bool = False) -> Iterator[Any]:
+    def ours(images: Any, for_gpu: bool = False) -> Iterator[Batch]:
         transform = transforms.training(data, augment, resize_on_device=for_gpu)
         return train_batches(
             images, transform, batch_size=BATCH, seed=0, start=0, stop=10**9, workers=0
         )
 
-    def take(stream: Iterator[Any], and_then: Callable[[Any], Any]) -> Callable[[int], int]:
+    def take(stream: Iterator[Batch], normalised: bool = False) -> Callable[[int], int]:
         def prepare(batches: int) -> int:
-            return sum(len(and_then(images)) for images, _ in islice(stream, batches))
+            return sum(
+                len(normalize(images) if normalised else images)
+                for images, _ in islice(stream, batches)
+            )
 
         return prepare
 
-    def same(images: Any) -> Any:
-        return images
-
     return cached["train"], {
-        AUTHORS: take(_endless(datasets.ImageFolder(str(root / "train"), theirs)), same),
-        "ours, from files": take(ours(plain["train"]), same),
-        "ours, cached": take(ours(cached["train"]), same),
-        "ours, from files, for a GPU": take(ours(plain["train"], for_gpu=True), same),
-        "ours, cached, for a GPU": take(ours(cached["train"], for_gpu=True), same),
-        "ours, from files, normalised on the core": take(ours(plain["train"]), normalize),
-        "ours, cached, normalised on the core": take(ours(cached["train"]), normalize),
+        AUTHORS: take(_endless(datasets.ImageFolder(str(root / "train"), theirs))),
+        "ours, from files": take(ours(plain["train"])),
+        "ours, cached": take(ours(cached["train"])),
+        "ours, from files, for a GPU": take(ours(plain["train"], for_gpu=True)),
+        "ours, cached, for a GPU": take(ours(cached["train"], for_gpu=True)),
+        "ours, from files, normalised on the core": take(ours(plain["train"]), normalised=True),
+        "ours, cached, normalised on the core": take(ours(cached["train"]), normalised=True),
     }
 
 
-def _endless(images: Any) -> Iterator[Any]:
+def _endless(images: Dataset[tuple[Tensor, int]]) -> Iterator[Batch]:
+    """Return batches of shuffled images, epoch after epoch."""
     from torch.utils.data import DataLoader
 
     loader = DataLoader(images, batch_size=BATCH, shuffle=True)
     return chain.from_iterable(iter(lambda: loader, None))
 
 
-def _table(values: dict[str, Any]) -> Any:
+def _table(values: dict[str, Any]) -> Table:
+    """Return the table of images per second."""
     from rich.table import Table
 
     table = Table(
-        title=f"images a second a core, median of {values['rounds']} interleaved rounds, "
+        title=f"images per second per core, median of {values['rounds']} interleaved rounds, "
         f"{values['images']} JPEGs ({values['hardware']})"
     )
     for name in ("", "median", "lowest", "highest", "ratio"):
@@ -146,7 +153,8 @@ def _table(values: dict[str, Any]) -> Any:
     return table
 
 
-def _memory_table(memory: dict[str, Any]) -> Any:
+def _memory_table(memory: dict[str, float]) -> Table:
+    """Return the table of the readers' memory."""
     from rich.table import Table
 
     table = Table(title=f"{memory['processes']} processes, each reading the whole cache")

@@ -1,4 +1,4 @@
-"""Times several ways of doing the same in turn, so that a busy machine is busy for all of them."""
+"""Time several ways of doing the same in turn, so that other load slows all of them alike."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from statistics import median
 def rates(
     ways: dict[str, Callable[[int], int]], amount: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Returns, for each way, what it did a second of one core in each of `rounds` rounds.
+    """Return for each way its work per second of processor time, in each of `rounds` rounds.
 
-    A way is called with how many parts of work to do and returns how much that was. Processor time
-    is counted, which other processes on the machine lengthen less than they do the time on the
-    wall. The first part of each turn is not counted: it brings memory and caches back from the way
-    before. One round before them all warms up.
+    A way is called with a number of parts and returns the work that it did. Processor time suffers
+    less from other processes than wall-clock time. The first part of each turn is not counted,
+    because it refills memory and caches after the previous way; nor is the first round.
     """
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    results: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
             way(1)
@@ -25,18 +24,18 @@ def rates(
             done = way(amount)
             rate = done / (time.process_time() - started)
             if number:
-                found[name].append(rate)
-    return found
+                results[name].append(rate)
+    return results
 
 
-def summary(found: dict[str, list[float]], reference: str) -> dict[str, dict[str, float]]:
-    """Returns each way's median rate, and the median of its ratios to `reference`, by round."""
+def summary(results: dict[str, list[float]], reference: str) -> dict[str, dict[str, float]]:
+    """Return each way's median, lowest and highest rate, and its median ratio to `reference`."""
     return {
         name: {
             "median": median(values),
             "lowest": min(values),
             "highest": max(values),
-            "ratio": median(a / b for a, b in zip(values, found[reference], strict=True)),
+            "ratio": median(a / b for a, b in zip(values, results[reference], strict=True)),
         }
-        for name, values in found.items()
+        for name, values in results.items()
     }

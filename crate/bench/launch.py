@@ -1,7 +1,7 @@
 """How long a user waits: for small answers, for the first step, and for the second job of a sweep.
 
-The compiled jobs are two of one sweep, which differ in lambda: the first compiles the layers, the
-second finds them compiled. Each command is a process of its own, as a user starts it.
+The two compiled jobs belong to one sweep and differ in lambda: the first compiles the layers, the
+second reuses the compiled code. Each command runs as a user starts it, in a new process.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.description = __doc__
     add_json(parser)
-    parser.add_argument("--rounds", type=int, default=5, help="times each small answer is asked")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each small command runs")
     parser.add_argument("--model", default="crate_tiny", help="the model of the compiled jobs")
-    parser.add_argument("--batch-size", type=int, default=32, help="its images a step")
+    parser.add_argument("--batch-size", type=int, default=32, help="their images per step")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,12 +74,14 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]
 
 
 def _answer(words: list[str]) -> float:
+    """Return the seconds of a command."""
     started = time.monotonic()
     subprocess.run([sys.executable, "launch.py", *words], cwd=CHECKOUT, capture_output=True)
     return time.monotonic() - started
 
 
 def _jobs(arguments: argparse.Namespace, outputs: Path) -> dict[str, dict[str, float]]:
+    """Return the seconds of two compiled jobs, one after the other."""
     words = [f"model={arguments.model}", f"train.batch_size={arguments.batch_size}"]
     words += ["data.img_size=224", "model.patch_size=16", "train.compile=on"]
     return {
@@ -89,24 +91,24 @@ def _jobs(arguments: argparse.Namespace, outputs: Path) -> dict[str, dict[str, f
 
 
 def _first_step(words: list[str], outputs: Path) -> dict[str, float]:
-    """Starts a run and ends it after its first step; returns seconds to it, and of itself."""
+    """Start a run and end it after its first step; return the seconds to its end, and its own."""
     before = set(outputs.glob("runs/*"))
     environment = {name: text for name, text in os.environ.items() if "INDUCTOR" not in name}
     words = [*words, f"outputs={outputs}", "train.log_every_steps=1", "train.epochs=50"]
     started = time.monotonic()
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "launch.py", *words],
             cwd=CHECKOUT,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             env=environment,
         )
         try:
             while not (row := _first_row(set(outputs.glob("runs/*")) - before)):
                 if process.poll() is not None:
-                    said.seek(0)
-                    raise UserError(f"launch.py {' '.join(words)} ended: {said.read()}")
+                    output.seek(0)
+                    raise UserError(f"launch.py {' '.join(words)} ended: {output.read()}")
                 time.sleep(0.01)
             seconds = time.monotonic() - started
         finally:
@@ -116,6 +118,7 @@ def _first_step(words: list[str], outputs: Path) -> dict[str, float]:
 
 
 def _first_row(folders: set[Path]) -> dict[str, Any] | None:
+    """Return the first line of metrics that is complete in one of `folders`, if any."""
     for folder in folders:
         file = folder / "metrics.jsonl"
         line = file.read_text().partition("\n") if file.exists() else ("", "", "")
@@ -128,7 +131,8 @@ def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
     return {key: median(each[key] for each in runs) for key in runs[0]}
 
 
-def _table(values: dict[str, Any]) -> Any:
+def _table(values: dict[str, Any]) -> Table:
+    """Return the table of all measurements."""
     from rich.table import Table
 
     table = Table(title=f"seconds until ... ({values['hardware']})")

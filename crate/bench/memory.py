@@ -1,19 +1,23 @@
-"""What reading a cache adds to the memory of several processes that share it."""
+"""The memory that reading a shared cache adds to several processes."""
 
 from __future__ import annotations
 
 import os
 from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from crate.errors import UserError
 
+if TYPE_CHECKING:
+    from crate.data.cache.files import Cached
 
-def memory_of_readers(cached: Any, processes: int) -> dict[str, float]:
-    """Returns the memory (1e6 bytes) of all readers together before and after they read it all.
 
-    It is their PSS, of which a page that n processes map counts 1/n in each.
+def memory_of_readers(cached: Cached, processes: int) -> dict[str, float]:
+    """Return the memory of all readers together (1e6 bytes), before and after they read all of it.
+
+    This is their PSS (proportional set size): a page that n processes map counts 1/n in each.
     """
     context = get_context("fork")
     ready, go, finished = (context.Barrier(processes + 1) for _ in range(3))
@@ -24,10 +28,11 @@ def memory_of_readers(cached: Any, processes: int) -> dict[str, float]:
     for reader in readers:
         reader.start()
     ready.wait()
-    before = sum(pss_mb(reader.pid) for reader in readers)
-    go.wait()  # they start once it is measured
+    pids = [reader.pid for reader in readers if reader.pid is not None]
+    before = sum(map(pss_mb, pids))
+    go.wait()  # the readers start after this measurement
     finished.wait()
-    after = sum(pss_mb(reader.pid) for reader in readers)
+    after = sum(map(pss_mb, pids))
     for reader in readers:
         reader.terminate()
         reader.join()
@@ -40,7 +45,8 @@ def memory_of_readers(cached: Any, processes: int) -> dict[str, float]:
     }
 
 
-def _read(cached: Any, ready: Any, go: Any, finished: Any) -> None:
+def _read(cached: Cached, ready: Barrier, go: Barrier, finished: Barrier) -> None:
+    """Read every image between `go` and `finished`, then wait to be ended."""
     import signal
 
     cached[0][0].sum()
@@ -53,10 +59,10 @@ def _read(cached: Any, ready: Any, go: Any, finished: Any) -> None:
 
 
 def pss_mb(pid: int) -> float:
-    """Returns the proportional memory of a process (1e6 bytes); Linux alone tells it."""
+    """Return the PSS of a process (1e6 bytes); raise UserError on a system without it."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except FileNotFoundError:
         raise UserError("this system has no /proc/PID/smaps_rollup", "Linux") from None
-    found = next(line for line in lines if line.startswith("Pss:"))
-    return int(found.split()[1]) * 1024 / 1e6
+    pss = next(line for line in lines if line.startswith("Pss:"))
+    return int(pss.split()[1]) * 1024 / 1e6

@@ -1,10 +1,10 @@
 """How fast a whole training step is, beside the textbook's, and how its cost grows.
 
-A step is forward, loss, backward and optimizer. The textbook's form is what the authors' script
-does: ISTA by three products, explicit attention, nothing compiled, fp32 on a CPU and fp16 on a GPU.
-Each way runs in a process of its own, and the ways take turns, so that a busy machine is busy for
-all. FLOP/s count the matrix products that ours needs, for either form; the share is that of what
-the machine reaches in one large product of matrices, measured in the same rounds.
+A step is forward, loss, backward and optimizer. The textbook's form is that of the authors' script:
+ISTA by three products, explicit attention, nothing compiled, fp32 on a CPU and fp16 on a GPU.
+Each way runs in a separate process, and the ways take turns, so that other load on the machine
+slows all of them alike. FLOP/s count the matrix products that our form needs, for either form. The
+share compares that rate with the rate of one large product of matrices in the same rounds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from crate.bench.output import add_json, show
 if TYPE_CHECKING:
     from rich.table import Table
 
-HELP = "images a second of a training step beside the textbook's; --sweep: how cost grows"
+HELP = "images per second of a training step beside the textbook's; --sweep: how cost grows"
 MODELS = ("crate_tiny", "crate_small", "crate_base", "crate_large")
 BATCH = {"cpu": 32, "cuda": 512}
 SHIPPED = {"cpu": "fp32", "cuda": "fp16"}  # the authors' script
@@ -29,11 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
     add_json(parser)
     parser.add_argument("--models", nargs="+", default=MODELS, help="options of the group model")
-    parser.add_argument("--batch-size", type=int, help="images a step; 32 on a CPU, 512 on a GPU")
+    parser.add_argument("--batch-size", type=int, help="images per step; 32 on CPU, 512 on GPU")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which medians are told")
-    parser.add_argument("--steps", type=int, default=2, help="steps a turn, after one not counted")
-    parser.add_argument("--sweep", action="store_true", help="batch, resolution, depth, ranks")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; the result is their median")
+    parser.add_argument("--steps", type=int, default=2, help="steps per turn, plus one to warm up")
+    parser.add_argument(
+        "--sweep", action="store_true", help="vary batch, resolution, depth and ranks"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,8 +69,9 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]
 def _measure(
     model: str, device: str, precisions: list[str], batch_size: int, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Returns the rows of one model, by their names, and its largest costs."""
-    from crate.bench.stepping import Stepper, Way
+    """Return the rows of one model by name, and its largest costs, as JSON values."""
+    from crate.bench.stepping import Stepper
+    from crate.bench.way import Way
 
     ways = {
         f"{form} {precision}": Way(form, precision, model, batch_size, device)
@@ -80,7 +83,7 @@ def _measure(
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.rounds):
         for name, stepper in steppers.items():
-            stepper.run(1)  # brings caches back from the way before
+            stepper.run(1)  # refills the caches after the previous way
             seconds[name].append(stepper.run(arguments.steps))
     best = f"ours {precisions[min(1, len(precisions) - 1)]}"
     costs = steppers[best].largest_costs(3)
@@ -109,15 +112,16 @@ def _measure(
 
 
 def _ratio(above: list[float], below: list[float]) -> float:
-    """Returns the median, over the rounds, of how many times faster `below` was."""
+    """Return how many times faster `below` was: the median over the rounds."""
     return median(a / b for a, b in zip(above, below, strict=True))
 
 
-def _table(model: str, values: dict[str, Any]) -> Any:
+def _table(model: str, values: dict[str, Any]) -> Table:
+    """Return the table of one model."""
     from rich.table import Table
 
-    found = values["models"][model]
-    (best, costs), *_ = found["largest_costs"].items()
+    result = values["models"][model]
+    (best, costs), *_ = result["largest_costs"].items()
     named = ", ".join(f"{name} {100 * share:.0f} %" for name, share in costs.items())
     table = Table(
         title=f"a training step of {model}, batch {values['batch_size']}, median of "
@@ -127,7 +131,7 @@ def _table(model: str, values: dict[str, Any]) -> Any:
     heads = ("images/s", "x same precision", "x the script", "GFLOP/s", "% of matmul", "peak GB")
     for head in ("", *heads):
         table.add_column(head, justify="right" if head else "left")
-    for name, row in found["ways"].items():
+    for name, row in result["ways"].items():
         is_step = "images_a_second" in row
         step = ("images_a_second", "ratio_at_its_precision", "ratio_to_the_script")
         table.add_row(

@@ -1,18 +1,18 @@
-"""JPEG files like ImageNet's, of real photographs, where no data set is at hand."""
+"""JPEG files like ImageNet's, cut from real photographs, for machines without a data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-SIZE = (500, 375)  # the commonest of ImageNet
+SIZE = (500, 375)  # the most frequent size in ImageNet
 QUALITY = 90
 
 
 def write_photographs(folder: Path, count: int, classes: int = 10) -> float:
-    """Writes `folder`/{train,val}/<class>/*.JPEG, `count` in train/, and as many more in val/ as
-    there are classes; returns their mean size in bytes.
+    """Write `folder`/{train,val}/<class>/*.JPEG; return their mean size in bytes.
 
-    They are different crops, 500 x 375, of scikit-learn's and scikit-image's photographs.
+    train/ gets `count` images and val/ one per class. They are different crops, 500 x 375 px, of
+    the photographs in scikit-learn and scikit-image.
     """
     import numpy as np
     from PIL import Image
@@ -27,12 +27,12 @@ def write_photographs(folder: Path, count: int, classes: int = 10) -> float:
         share = draw.uniform(0.7, 1)
         width = int(share * min(photograph.width, photograph.height * SIZE[0] / SIZE[1]))
         height = int(width * SIZE[1] / SIZE[0])
-        left = draw.integers(photograph.width - width + 1)
-        top = draw.integers(photograph.height - height + 1)
+        left = int(draw.integers(photograph.width - width + 1))
+        top = int(draw.integers(photograph.height - height + 1))
         image = photograph.resize(SIZE, box=(left, top, left + width, top + height))
         split = "train" if number < count else "val"
-        place = folder / split / f"class{number % classes}"
-        place.mkdir(parents=True, exist_ok=True)
-        image.save(place / f"{number}.JPEG", quality=QUALITY)
-        sizes.append((place / f"{number}.JPEG").stat().st_size)
+        file = folder / split / f"class{number % classes}" / f"{number}.JPEG"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image.save(file, quality=QUALITY)
+        sizes.append(file.stat().st_size)
     return sum(sizes) / len(sizes)

@@ -1,6 +1,6 @@
 """How the cost of a training step grows with batch, resolution, depth and ranks.
 
-A step runs here as it does uncompiled: each shape would else be compiled for itself.
+Steps run uncompiled here; otherwise each shape would be compiled separately.
 """
 
 from __future__ import annotations
@@ -8,7 +8,12 @@ from __future__ import annotations
 import argparse
 import math
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from crate.bench.way import Way
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 MODEL = "crate_tiny"
 AXES: dict[str, tuple[int, ...]] = {
@@ -17,22 +22,22 @@ AXES: dict[str, tuple[int, ...]] = {
     "depth": (3, 6, 12, 24),
     "ranks": (1, 2, 4, 8),
 }
-BATCH = 8  # where it is another axis's turn
+BATCH = 8  # while another axis varies
 
 
 def measure(device: str, precision: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns, for each axis, seconds and memory at its values and the exponent of each.
+    """Return for each axis the seconds and memory at its values, and how they grow (exponents).
 
-    The values of an axis take turns. Ranks share the cores, or have a GPU each, and split one
-    global batch; as many are measured as there are cores or GPUs.
+    The values of an axis take turns. Ranks share the cores, or have one GPU each, and split one
+    global batch; their number goes up to that of the cores or GPUs.
     """
     from crate.bench.stepping import Stepper
 
     model = arguments.models[0]
-    found = {}
+    axes: dict[str, Any] = {}
     for axis, values in AXES.items():
         if axis == "ranks":
-            values = [value for value in values if value <= _most_ranks(device)]
+            values = tuple(value for value in values if value <= _most_ranks(device))
         steppers = {value: Stepper(_way(axis, value, device, precision, model)) for value in values}
         seconds: dict[int, list[float]] = {value: [] for value in values}
         for _ in range(arguments.rounds):
@@ -50,8 +55,8 @@ def measure(device: str, precision: str, arguments: argparse.Namespace) -> dict[
         ]
         keys = ("seconds", "peak_memory_gb")
         exponents = {key: _exponent(axis, rows, key) for key in keys}
-        found[axis] = {"model": model, "precision": precision, "rows": rows, "exponent": exponents}
-    return found
+        axes[axis] = {"model": model, "precision": precision, "rows": rows, "exponent": exponents}
+    return axes
 
 
 def _most_ranks(device: str) -> int:
@@ -62,8 +67,7 @@ def _most_ranks(device: str) -> int:
     return torch.cuda.device_count() if device == "cuda" else provenance.cores()
 
 
-def _way(axis: str, value: int, device: str, precision: str, model: str) -> Any:
-    from crate.bench.stepping import Way
+def _way(axis: str, value: int, device: str, precision: str, model: str) -> Way:
     from crate.run import provenance
 
     ranks = value if axis == "ranks" else 1
@@ -85,7 +89,7 @@ def _way(axis: str, value: int, device: str, precision: str, model: str) -> Any:
 
 
 def _exponent(axis: str, rows: list[dict[str, Any]], key: str) -> float | None:
-    """Returns b of the least-squares fit of log y = a + b log x; None of less than two points."""
+    """Return b of the least-squares fit log y = a + b log x; None for less than two points."""
     if len(rows) < 2:
         return None
     xs = [math.log(row[axis]) for row in rows]
@@ -95,25 +99,25 @@ def _exponent(axis: str, rows: list[dict[str, Any]], key: str) -> float | None:
     return above / sum((x - mean_x) ** 2 for x in xs)
 
 
-def tables(values: dict[str, Any]) -> list[Any]:
-    """Returns a table an axis."""
+def tables(values: dict[str, Any]) -> list[Table]:
+    """Return a table for each axis."""
     from rich.table import Table
 
     shown = []
-    for axis, found in values["scaling"].items():
+    for axis, result in values["scaling"].items():
         exponents = ", ".join(
             f"{name} ~ {axis}^{exponent:.2f}"
-            for name, exponent in found["exponent"].items()
+            for name, exponent in result["exponent"].items()
             if exponent is not None
         )
         table = Table(
-            title=f"{found['model']} {found['precision']} by {axis} "
+            title=f"{result['model']} {result['precision']} by {axis} "
             f"({values['hardware']}, {values['device']})",
             caption=exponents,
         )
         for head in (axis, "s a step", "GFLOP/s", "peak GB"):
             table.add_column(head, justify="right")
-        for row in found["rows"]:
+        for row in result["rows"]:
             table.add_row(
                 str(row[axis]),
                 f"{row['seconds']:.4f}",

@@ -1,6 +1,7 @@
-"""CRATE and its training step as a textbook has them, and the authors' script: what ours is beside.
+"""CRATE and its training step in the textbook's form, which is also that of the authors' script.
 
-Every map is computed explicitly, ISTA spends three products, nothing is compiled or fused.
+Attention maps are computed explicitly, ISTA takes three products, nothing is compiled or fused.
+The bench compares ours with it.
 
 B images, N tokens, d embed_dim, K heads, p head_dim.
 """
@@ -14,18 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crate.model import CRATE
+from crate.errors import UserError
+from crate.model import CRATE, ISTA, MSSA
 from crate.train.device import autocast, loss_scaler
 
 
 class ThreeProducts(nn.Module):
-    """ISTA multiplied out: relu(x + eta (D^T x - D^T D x) - eta lambda), (B, N, d) -> (B, N, d)."""
+    """ISTA multiplied out: relu(x + eta (D^T x - D^T D x) - eta lambda)."""
 
     def __init__(self, dictionary: nn.Parameter, step_size: float, sparsity: float) -> None:
         super().__init__()
         self.dictionary, self.step_size, self.sparsity = dictionary, step_size, sparsity
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return the sparse code of each token: (B, N, d) -> (B, N, d)."""
         dx = F.linear(tokens, self.dictionary)
         d_t_dx = F.linear(dx, self.dictionary.t())
         d_t_x = F.linear(tokens, self.dictionary.t())
@@ -34,29 +37,35 @@ class ThreeProducts(nn.Module):
 
 
 class ScaledScores(nn.Module):
-    """softmax(w w^T / sqrt(p)) of projections w: (B, K, N, p) -> (B, K, N, N)."""
+    """softmax(w w^T / sqrt(p)) of projections w, with the scores scaled."""
 
     def forward(self, projection: Tensor) -> Tensor:
+        """Return the attention map: (B, K, N, p) -> (B, K, N, N)."""
         scores = projection @ projection.transpose(-1, -2)
         return (scores * projection.shape[-1] ** -0.5).softmax(dim=-1)
 
 
 def textbook(model: CRATE) -> CRATE:
-    """Returns a model of the same weights under the same names, in the textbook's operations."""
+    """Return a copy of a model with the textbook's operations; its weights keep their names.
+
+    Raise UserError if a layer has other operators than MSSA and ISTA.
+    """
     model = copy.deepcopy(model)
     for layer in model.layers:
-        ista = layer.ista
+        mssa, ista = layer.mssa, layer.ista
+        if not (isinstance(mssa, MSSA) and isinstance(ista, ISTA)):
+            raise UserError("the textbook's form has MSSA and ISTA only", "mssa and ista")
         layer.ista = ThreeProducts(ista.dictionary, ista.step_size, ista.sparsity)
-        layer.mssa.fused_attn, layer.mssa.attn = False, ScaledScores()
+        mssa.fused_attn, mssa.attn = False, ScaledScores()
     return model
 
 
 def training_step(
     model: nn.Module, precision: str, lr: float, weight_decay: float, label_smoothing: float
 ) -> Callable[[Tensor, Tensor], None]:
-    """Returns a function of (images (B, C, H, W) of floats, labels (B,)) that trains `model` once.
+    """Return a function of (images (B, C, H, W) of floats, labels (B,)) that makes one step.
 
-    The optimizer is torch's AdamW as it comes.
+    The optimizer is torch's AdamW with its default implementation.
     """
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)

@@ -56,7 +56,7 @@ class MSSA(nn.Module):
         self.head_dim = head_dim
         self.fused_attn = use_fused_attn()
         self.subspaces = nn.Linear(dim, num_heads * head_dim, bias=False)
-        self.attn = AttentionMap(head_dim)
+        self.attn: nn.Module = AttentionMap(head_dim)
         # [C] leaves the matrix out for one head as wide as the stream: there is nothing to merge.
         merges = num_heads > 1 or head_dim != dim
         self.output = nn.Linear(num_heads * head_dim, dim) if merges else nn.Identity()
