@@ -1,4 +1,4 @@
-"""What [P] measures in each layer: how compressed its tokens are, and how sparse."""
+"""The measures of a layer's tokens in the paper: how compressed they are, and how sparse."""
 
 from crate.measures.coding_rate import coding_rate
 from crate.measures.sparsity import nonzero_fraction

@@ -13,18 +13,18 @@ from crate.measures.float64 import in_float64
 
 
 def coding_rate(projections: Tensor, eps_squared: float = 0.01) -> Tensor:
-    """R^c of each image in nats, float64: (B, K, N, p) -> (B,).
+    """Return the coding rate R^c of each image in nats, float64: (B, K, N, p) -> (B,).
 
     R^c = sum_k 1/2 logdet(I + p / (N eps^2) V_k^T V_k), the lossy coding rate R^c(Z; U_[K]) of
-    "White-Box Transformers via Sparse Rate Reduction" (arXiv 2306.01129, section 2), with each
-    token's projection on each subspace L2-normalised as in the authors' measurement. The paper
-    writes the N x N Gram matrix; the p x p one has the same determinant and is smaller.
+    "White-Box Transformers via Sparse Rate Reduction" (arXiv 2306.01129, section 2). Each token's
+    projection on each subspace is L2-normalised, as in the authors' measurement; a zero token,
+    which has no direction, contributes nothing. The paper writes the N x N Gram matrix; the p x p
+    matrix has the same determinant and is smaller. The upper bound is K p / 2 ln(1 + 1/eps^2).
 
-    The papers differ in what they project: Z^{l+1/2} in the text, LN(Z^l) in the authors' code.
-    The caller chooses, and names it. The authors' eps = 0.01 is in truth eps^2, hence the name.
-    A zero token, which cannot be normalised, contributes nothing. At most K p / 2 ln(1 + 1/eps^2).
+    The paper projects Z^{l+1/2} in its text and LN(Z^l) in its code: the caller chooses, and labels
+    the result. `eps_squared` is the number 0.01 that the authors' code calls eps.
 
-    Raises ValueError for another number of dimensions or eps_squared <= 0.
+    Raise ValueError for another number of dimensions or eps_squared <= 0.
     """
     if projections.ndim != 4:
         raise ValueError(
@@ -40,5 +40,5 @@ def coding_rate(projections: Tensor, eps_squared: float = 0.01) -> Tensor:
     gram = vectors.mT @ vectors  # (B, K, p, p)
     identity = torch.eye(head_dim, dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky(identity + head_dim / (num_tokens * eps_squared) * gram)
-    # logdet(L L^T) = 2 sum log diag L, which takes the 1/2 away.
+    # logdet(L L^T) = 2 sum log diag L, which cancels the 1/2.
     return factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=(1, 2))  # (B,)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def in_float64(values: Tensor) -> Tensor:
-    """The same values in float64, on the CPU where their device (Apple's MPS) has no float64."""
+    """Return values as float64, on the CPU if their device (Apple's MPS) has no float64."""
     if values.device.type == "mps":
         values = values.cpu()
     return values.to(torch.float64)

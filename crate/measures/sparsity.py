@@ -11,10 +11,12 @@ from crate.measures.float64 import in_float64
 
 
 def nonzero_fraction(tokens: Tensor) -> Tensor:
-    """Share of entries that are not exactly zero, in float64: (B, N, d) -> (B,).
+    """Return the share of entries that are not exactly zero, in float64: (B, N, d) -> (B,).
 
     |Z|_0 / (d N) of ISTA's output, as "White-Box Transformers via Sparse Rate Reduction"
-    (arXiv 2306.01129) plots it. Raises ValueError for another number of dimensions.
+    (arXiv 2306.01129) plots it.
+
+    Raise ValueError for another number of dimensions.
     """
     if tokens.ndim != 3:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Models: CRATE, ViT, and a user's own."""
+"""The models: CRATE, ViT, and a user's own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from crate.config.schema.field import Target, option
 
 @dataclass
 class Model(Target):
-    """Base of all models; a user's own is called as `_target_(**kwargs)`."""
+    """The base of all models; a user's own is built as `_target_(**kwargs)`."""
 
 
 @dataclass
 class Transformer(Model):
-    """What CRATE and ViT share; image facts come from the data."""
+    """The fields that CRATE and ViT share; those of the images come from the data."""
 
     img_size: Any = option(II("data.img_size"), "image side in pixels, or (h, w)", size=True)
     in_chans: int = option(II("data.in_chans"), "image channels", at_least=1)
@@ -44,14 +44,14 @@ class CRATE(Transformer):
     sparsity: float = option(0.1, "lambda, weight of the l1 term in ISTA", at_least=0)
     compression: str = option(
         "mssa",
-        "first operator of a layer",
+        "operator that compresses the tokens of a layer",
         neutral="mssa",
         choices=("mssa",),
         own_class=("dim", "num_heads", "head_dim"),
     )
     sparsifier: str = option(
         "ista",
-        "second operator of a layer",
+        "operator that makes the tokens of a layer sparse",
         neutral="ista",
         choices=("ista",),
         own_class=("dim", "step_size", "sparsity"),
