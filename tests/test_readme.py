@@ -118,6 +118,7 @@ def make_mine(folder):
     (folder / "mine" / "pooled.py").write_text(block("python", "mine/pooled.py"))
     (folder / "mine" / "model" / "gated.yaml").write_text(block("yaml", "mine/model/gated.yaml"))
     (folder / "mine" / "gated.py").write_text(block("python", "mine/gated.py"))
+    (folder / "mine" / "mlp.py").write_text(block("python", "mine/mlp.py"))
     (folder / "mine" / "weights.py").write_text(block("python", "mine/weights.py"))
     (folder / "mine" / "evaluators").mkdir()
     for language, name in (("yaml", "evaluators/calibration.yaml"), ("python", "calibration.py")):
@@ -125,7 +126,7 @@ def make_mine(folder):
 
 
 def test_the_commands_were_found():
-    assert len(COMMANDS) == 23 and len(QUESTIONS) == 5, (COMMANDS, QUESTIONS)
+    assert len(COMMANDS) == 24 and len(QUESTIONS) == 5, (COMMANDS, QUESTIONS)
 
 
 def test_the_python_example_runs():
