@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes on this machine, in a folder of its own.
+"""A real Slurm of two nodes on this machine, in a separate folder.
 
 munged, slurmctld and a slurmd a node, with free ports on 127.0.0.1; with `accounting=True` also
 MariaDB and slurmdbd, so that sacct answers. Two partitions: a job sent to `urgent` preempts one of
@@ -83,7 +83,7 @@ StorageLoc=slurm_acct_db
 
 
 def missing(accounting: bool = False) -> list[str]:
-    """Returns the programs that a cluster needs and that are not here."""
+    """Return the programs that a cluster needs and that are not installed."""
     path = f"{os.environ['PATH']}:/usr/sbin"
     programs = PROGRAMS + (ACCOUNTING if accounting else ())
     return [name for name in programs if shutil.which(name, path=path) is None]
@@ -92,8 +92,8 @@ def missing(accounting: bool = False) -> list[str]:
 class Cluster:
     """Daemons that run until `stop`.
 
-    `environment` is what a user of this cluster has set; in `without_accounting` sacct does not
-    answer.
+    A user of this cluster sets the variables of `environment`. With those of `without_accounting`
+    sacct does not answer.
     """
 
     def __init__(
@@ -188,40 +188,40 @@ class Cluster:
         self.run("sacctmgr", "-i", "add", "cluster", "test")
 
     def _daemon(self, *command: str) -> None:
-        with open(self.folder / f"{command[0]}.out", "ab") as said:
-            process = subprocess.Popen(command, stdout=said, stderr=said, env=self._env)
+        with open(self.folder / f"{command[0]}.out", "ab") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=self._env)
         self._daemons.callback(process.wait)
         self._daemons.callback(process.terminate)
 
     def run(self, *command: str) -> str | None:
-        """Returns what a command on the cluster says, or None where it fails."""
+        """Return the output of a command on the cluster, or None if it fails."""
         done = subprocess.run(
             command, capture_output=True, text=True, env=dict(os.environ) | self._env
         )
         return done.stdout if done.returncode == 0 else None
 
     def states(self) -> dict[str, str]:
-        """Returns the state of every job that the controller remembers."""
+        """Return the state of every job that the controller knows."""
         lines = (self.run("squeue", "-h", "-r", "-t", "all", "-o", "%i %T") or "").splitlines()
         return dict(line.split() for line in lines)
 
     def accounted(self, job: str) -> str | None:
-        """Returns the state of a job that accounting knows, once it has ended."""
+        """Return the state of a job in accounting once it has ended."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            said = self.run("sacct", "-X", "-n", "-P", "-o", "State", "-j", job)
-            if said and said.split()[0] not in ("RUNNING", "PENDING", "COMPLETING"):
-                return said.split()[0]
+            state = self.run("sacct", "-X", "-n", "-P", "-o", "State", "-j", job)
+            if state and state.split()[0] not in ("RUNNING", "PENDING", "COMPLETING"):
+                return state.split()[0]
             time.sleep(0.2)
         return None
 
     def release(self, outputs: Path) -> None:
-        """Lets the jobs of `outputs` run that were submitted with a hold."""
+        """Release the jobs of `outputs` that were submitted with a hold."""
         for file in outputs.glob("sweeps/*/jobs/*_submission.sh"):
             self.run("scontrol", "release", file.name.partition("_")[0])
 
     def stop(self) -> None:
-        """Ends every job, then every daemon."""
+        """End every job, then every daemon."""
         if self.run("scancel", "--full", "-u", getpass.getuser()) is not None:
             deadline = time.monotonic() + 15
             while self.run("squeue", "-h") and time.monotonic() < deadline:

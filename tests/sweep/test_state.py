@@ -1,4 +1,4 @@
-"""A run's state, told from what it left, its process, and what Slurm says."""
+"""The state of a run, from its folder, its process, and its launcher."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from crate.sweep.state import OTHER_CODE, STALLED_S, look
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Returns a function that writes a run folder and a Slurm, and tells the state and why."""
+    """Return a function that writes a run folder and fakes Slurm, and returns the run's state."""
     slurm, path = tmp_path / "bin", tmp_path / "runs" / "a-123"
     slurm.mkdir()
     path.mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{slurm}:/usr/bin:/bin")
 
     def program(name: str, says: str | None) -> None:
-        said = f"cat <<'END'\n{says}\nEND" if says is not None else "exit 1"
-        (slurm / name).write_text(f"#!/bin/sh\n{said}\n")
+        body = f"cat <<'END'\n{says}\nEND" if says is not None else "exit 1"
+        (slurm / name).write_text(f"#!/bin/sh\n{body}\n")
         (slurm / name).chmod(0o755)
 
-    def told(
+    def state_of(
         *, squeue="", sacct=None, owned=False, cancelled=False, silent_s=0.0, **status
     ) -> tuple:
         program("squeue", squeue)
@@ -40,20 +40,20 @@ def run(tmp_path, monkeypatch):
         (path / "status.json").write_text(json.dumps(status))
         os.utime(path / "status.json", (time.time() - silent_s,) * 2)
         owner = Ownership.take(path) if owned else None
-        found = look({"123": path})["123"]
+        state = look({"123": path})["123"]
         if owner:
             owner.release()
-        return found.state, found.reason
+        return state.state, state.reason
 
-    return told
+    return state_of
 
 
 SLURM = {"slurm": "7_1"}
 
 
 def test_what_never_began_is_new(tmp_path):
-    found = look({"a": None})["a"]
-    assert (found.state, found.status, found.is_active) == ("new", Status(), False)
+    state = look({"a": None})["a"]
+    assert (state.state, state.status, state.is_active) == ("new", Status(), False)
 
 
 @pytest.mark.parametrize("state", ["finished", "failed", "stopped"])
@@ -75,8 +75,8 @@ def test_a_live_run_is_running_until_it_makes_no_step(run):
 
 
 def test_what_waits_in_slurm_is_queued_and_requeued_too(run):
-    for said in ("queued", "running", "stopped", "failed"):
-        assert run(state=said, claim=SLURM, squeue="7_1|PENDING") == ("queued", None), said
+    for word in ("queued", "running", "stopped", "failed"):
+        assert run(state=word, claim=SLURM, squeue="7_1|PENDING") == ("queued", None), word
     assert run(state="stopped", claim=SLURM, squeue="7_1|COMPLETING") == ("queued", None)
     ended = "7_1|COMPLETING|2026-11-24T08:17:55"
     assert run(state="failed", claim=SLURM, squeue=ended, reason="x")[0] == "failed"
@@ -84,9 +84,9 @@ def test_what_waits_in_slurm_is_queued_and_requeued_too(run):
 
 def test_what_slurm_requeues_just_now_is_not_retried(run):
     """squeue says COMPLETING of it, as of a job that ends; its end time tells them apart."""
-    for said in ("queued", "running", "stopped", "failed"):
-        requeued = run(state=said, claim=SLURM, squeue="7_1|COMPLETING|N/A", reason="x")
-        assert requeued == ("queued", None), said
+    for word in ("queued", "running", "stopped", "failed"):
+        requeued = run(state=word, claim=SLURM, squeue="7_1|COMPLETING|N/A", reason="x")
+        assert requeued == ("queued", None), word
 
 
 def test_a_job_that_ended_before_its_run_began_is_failed_and_not_lost(run, tmp_path):
@@ -192,5 +192,5 @@ def test_slurm_is_asked_once_for_all(tmp_path, monkeypatch):
         claim = {"slurm": f"9_{number}"}
         (path / "status.json").write_text(json.dumps({"state": "queued", "claim": claim}))
         paths[str(number)] = path
-    assert {found.state for found in look(paths).values()} == {"lost"}
+    assert {state.state for state in look(paths).values()} == {"lost"}
     assert calls.read_text().split() == ["squeue", "sacct"]

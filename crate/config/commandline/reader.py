@@ -52,10 +52,11 @@ def _require_own_launcher(text: str) -> None:
     key, _, name = text.partition("=")
     if key.strip("+") == "hydra/launcher" and name.startswith("submitit_"):
         ours = name.removeprefix("submitit_")
+        names = sorted(file.stem for file in (CONF / "hydra" / "launcher").glob("*.yaml"))
         raise UserError(
             f"{text}: the launchers submitit_* are another plugin's, not this project's",
-            "local, slurm",
-            f"hydra/launcher={ours if ours in ('local', 'slurm') else 'slurm'}",
+            ", ".join(names),
+            f"hydra/launcher={ours if ours in names else 'slurm'}",
         )
 
 

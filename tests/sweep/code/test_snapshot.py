@@ -56,11 +56,13 @@ def commit(folder: Path) -> str:
 
 
 def held(folder: Path) -> dict[str, bytes]:
-    """Returns what a snapshot holds, by name."""
+    """Return the contents of a snapshot by name."""
     files = (file for file in folder.rglob("*") if file.is_symlink() or file.is_file())
-    found = {str(file.relative_to(folder)): file.read_bytes() for file in files if file.is_file()}
-    assert found.pop(".snapshot.json")
-    return found
+    contents = {
+        str(file.relative_to(folder)): file.read_bytes() for file in files if file.is_file()
+    }
+    assert contents.pop(".snapshot.json")
+    return contents
 
 
 def about(folder: Path) -> dict:
@@ -100,7 +102,7 @@ def test_a_dirty_checkout_is_taken_as_it_lies_there(checkout):
             "data/train/labels.yaml": "1",
         },
     )
-    found = take(checkout / "outputs", [checkout / "data"], checkout)
+    copied = take(checkout / "outputs", [checkout / "data"], checkout)
     expected = {name: text.encode() for name, text in SOURCES.items()} | {
         "launch.py": b"print(2)\n",
         "new.py": b"1",
@@ -108,13 +110,13 @@ def test_a_dirty_checkout_is_taken_as_it_lies_there(checkout):
         ".gitignore": b"ignored.py\n",
         "weights.npz": b"\0\1",
     }
-    assert held(found) == expected and found.parent == checkout / "outputs" / "code"
-    facts = about(found)
+    assert held(copied) == expected and copied.parent == checkout / "outputs" / "code"
+    facts = about(copied)
     assert facts["revision"] == revision and facts["files"] == len(expected)
     assert facts["mb"] == round(sum(map(len, expected.values())) / 1e6, 3)
     assert "+print(2)" in facts["dirty_diff"] and facts["taken_from"] == str(checkout)
-    assert (found / "launch.py").stat().st_mode & 0o777 == 0o555
-    assert not (found / "new.py").stat().st_mode & 0o333
+    assert (copied / "launch.py").stat().st_mode & 0o777 == 0o555
+    assert not (copied / "new.py").stat().st_mode & 0o333
 
 
 def test_no_secret_is_copied_or_told_even_where_git_tracks_it(checkout, tmp_path, monkeypatch):
@@ -133,12 +135,12 @@ def test_no_secret_is_copied_or_told_even_where_git_tracks_it(checkout, tmp_path
     write(checkout, **{"launch.py": "by-its-value"})
     write(tmp_path, my_credentials="by-its-name", plain="by-its-name")
     (checkout / "a.key.py").rename(checkout / "plain")  # so that a deletion is in the diff
-    found = take(tmp_path / "outputs", [], checkout)
+    copied = take(tmp_path / "outputs", [], checkout)
     secrets.known.cache_clear()
-    assert held(found).keys() == SOURCES.keys()
-    assert "<SOME_API_KEY>" in about(found)["dirty_diff"]
-    told = (found / ".snapshot.json").read_text()
-    assert not any(text in told for text in ("by-its", "PEM", "id_rsa", "netrc", ".key"))
+    assert held(copied).keys() == SOURCES.keys()
+    assert "<SOME_API_KEY>" in about(copied)["dirty_diff"]
+    stored = (copied / ".snapshot.json").read_text()
+    assert not any(text in stored for text in ("by-its", "PEM", "id_rsa", "netrc", ".key"))
 
 
 @pytest.mark.parametrize("case", ["no repository", "no git", "a folder of another repository"])
@@ -152,18 +154,18 @@ def test_without_git_the_sources_are_the_same(case, checkout, tmp_path, monkeypa
     others = "venv/pyvenv.cfg venv/a.py .hidden/a.py build/a.py node_modules/a.py a.egg-info/a.py"
     others += " crate/__pycache__/a.py .env weights.bin id_rsa.py outputs/a.py data/a.py"
     write(checkout, **dict.fromkeys(others.split(), "1"), **{"crate/build/a.py": "1"})
-    found = take(checkout / "outputs", [checkout / "data"], checkout)
-    assert held(found).keys() == SOURCES.keys() | {"crate/build/a.py"}
-    assert about(found)["revision"] is None and about(found)["dirty_diff"] is None
+    copied = take(checkout / "outputs", [checkout / "data"], checkout)
+    assert held(copied).keys() == SOURCES.keys() | {"crate/build/a.py"}
+    assert about(copied)["revision"] is None and about(copied)["dirty_diff"] is None
 
 
 def test_a_checkout_tracked_by_a_repository_around_it_has_that_revision(checkout, tmp_path):
     write(tmp_path, paper="1")
     revision = commit(tmp_path)
     write(tmp_path, paper="2", **{"checkout/launch.py": "print(3)\n"})
-    found = take(tmp_path / "outputs", [], checkout)
-    assert held(found).keys() == SOURCES.keys() and about(found)["revision"] == revision
-    assert "print(3)" in about(found)["dirty_diff"] and "paper" not in about(found)["dirty_diff"]
+    copied = take(tmp_path / "outputs", [], checkout)
+    assert held(copied).keys() == SOURCES.keys() and about(copied)["revision"] == revision
+    assert "print(3)" in about(copied)["dirty_diff"] and "paper" not in about(copied)["dirty_diff"]
 
 
 def test_a_git_hook_of_another_repository_changes_nothing(checkout, tmp_path, monkeypatch):
@@ -171,8 +173,8 @@ def test_a_git_hook_of_another_repository_changes_nothing(checkout, tmp_path, mo
     write(tmp_path / "other", a="1")
     commit(tmp_path / "other")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
-    found = take(tmp_path / "outputs", [], checkout)
-    assert held(found).keys() == SOURCES.keys() and about(found)["revision"] == revision
+    copied = take(tmp_path / "outputs", [], checkout)
+    assert held(copied).keys() == SOURCES.keys() and about(copied)["revision"] == revision
 
 
 def test_repositories_within_the_checkout_are_taken_too(checkout, tmp_path):
@@ -182,10 +184,10 @@ def test_repositories_within_the_checkout_are_taken_too(checkout, tmp_path):
     git(checkout, "submodule", "--quiet", "add", str(tmp_path / "library"), "sub")
     git(checkout, "clone", "--quiet", str(tmp_path / "library"), "cloned")
     write(checkout, **{"sub/module.py": "edited", "sub/new.py": "3"})
-    found = held(take(tmp_path / "outputs", [], checkout))
-    assert found["sub/module.py"] == b"edited" and found["sub/new.py"] == b"3"
+    copied = held(take(tmp_path / "outputs", [], checkout))
+    assert copied["sub/module.py"] == b"edited" and copied["sub/new.py"] == b"3"
     extra = {"sub/module.py", "sub/new.py", "sub/table.bin", "cloned/module.py", ".gitmodules"}
-    assert found.keys() == SOURCES.keys() | extra
+    assert copied.keys() == SOURCES.keys() | extra
 
 
 def test_links_stay_within_the_copy_or_become_what_they_point_to(checkout, tmp_path):
@@ -203,12 +205,12 @@ def test_links_stay_within_the_copy_or_become_what_they_point_to(checkout, tmp_p
     for with_git in (False, True):
         if with_git:
             commit(checkout)
-        found = take(checkout / "outputs", [checkout / "data"], checkout)
-        assert held(found).keys() == SOURCES.keys() | {"settings.yaml", "again.py"}
-        assert not any((found / name).is_symlink() for name in held(found))
-        assert (found / "crate" / "conf").resolve() == found.resolve() / "conf"
-        assert (found / "library" / "a.py").resolve() == tmp_path / "elsewhere" / "folder" / "a.py"
-        links = {file.name for file in found.rglob("*") if file.is_symlink()}
+        copied = take(checkout / "outputs", [checkout / "data"], checkout)
+        assert held(copied).keys() == SOURCES.keys() | {"settings.yaml", "again.py"}
+        assert not any((copied / name).is_symlink() for name in held(copied))
+        assert (copied / "crate" / "conf").resolve() == copied.resolve() / "conf"
+        assert (copied / "library" / "a.py").resolve() == tmp_path / "elsewhere" / "folder" / "a.py"
+        links = {file.name for file in copied.rglob("*") if file.is_symlink()}
         assert links == {"conf", "library"}
 
 
@@ -217,8 +219,8 @@ def test_a_folder_that_became_a_link_since_git_saw_it_is_a_link(checkout, tmp_pa
     commit(checkout)
     (checkout / "library").rename(tmp_path / "library")
     (checkout / "library").symlink_to(tmp_path / "library")
-    found = take(tmp_path / "outputs", [], checkout)
-    assert held(found).keys() == SOURCES.keys() and (found / "library").is_symlink()
+    copied = take(tmp_path / "outputs", [], checkout)
+    assert held(copied).keys() == SOURCES.keys() and (copied / "library").is_symlink()
 
 
 @pytest.mark.parametrize("around", [".", ".."])
@@ -260,12 +262,12 @@ def test_one_state_of_the_code_is_stored_once_and_any_change_is_another(
     outputs, seen = tmp_path / "outputs", []
 
     def changed() -> bool:
-        found = take(outputs, [], checkout)
+        copied = take(outputs, [], checkout)
         with monkeypatch.context() as patch:
             patch.setattr(snapshot, "_store", None)  # nothing is copied again
-            assert take(outputs, [], checkout) == found
-        is_new = found not in seen
-        seen.append(found)
+            assert take(outputs, [], checkout) == copied
+        is_new = copied not in seen
+        seen.append(copied)
         return is_new
 
     assert changed()
@@ -301,33 +303,33 @@ def test_ten_processes_at_once_make_one_snapshot(checkout, tmp_path):
     takers = [_fork.Process(target=_take_when_told, args=arguments) for _ in range(10)]
     for taker in takers:
         taker.start()
-    found = {answers.get(timeout=60) for _ in takers}
+    copied = {answers.get(timeout=60) for _ in takers}
     for taker in takers:
         taker.join()
     assert [taker.exitcode for taker in takers] == [0] * 10
-    assert list((tmp_path / "outputs" / "code").iterdir()) == list(found)
-    assert len(held(found.pop())) == len(SOURCES) + 100
+    assert list((tmp_path / "outputs" / "code").iterdir()) == list(copied)
+    assert len(held(copied.pop())) == len(SOURCES) + 100
 
 
 def test_a_killed_copy_is_no_snapshot_and_goes_after_a_day(checkout, tmp_path, monkeypatch):
     outputs = tmp_path / "outputs"
-    monkeypatch.setattr(snapshot, "_write", lambda place, copy: os._exit(9))
+    monkeypatch.setattr(snapshot, "_write", lambda path, copy: os._exit(9))
     killed = _fork.Process(target=take, args=(outputs, [], checkout))
     killed.start()
     killed.join()
     monkeypatch.undo()
     (left,) = (outputs / "code").iterdir()
     assert killed.exitcode == 9
-    found = take(outputs, [], checkout)
-    assert held(found).keys() == SOURCES.keys() and left.exists()
-    assert left.name.startswith(f".{found.name}.{killed.pid}.")
+    copied = take(outputs, [], checkout)
+    assert held(copied).keys() == SOURCES.keys() and left.exists()
+    assert left.name.startswith(f".{copied.name}.{killed.pid}.")
     os.utime(left, (0, time.time() - 25 * 3600))
     take(outputs, [], checkout)
-    assert list((outputs / "code").iterdir()) == [found]
+    assert list((outputs / "code").iterdir()) == [copied]
 
 
 def test_a_failed_copy_leaves_nothing_and_says_why(checkout, tmp_path, monkeypatch):
-    def full(place, copy):
+    def full(path, copy):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(snapshot, "_write", full)
@@ -366,29 +368,29 @@ def test_a_damaged_snapshot_is_not_used_and_the_damage_is_named(checkout, tmp_pa
         (lose, ".snapshot.json", ".snapshot.json is gone or damaged"),
         (empty, ".snapshot.json", ".snapshot.json is gone or damaged"),
     ):
-        found = take(tmp_path / "outputs", [], checkout)
-        require_intact(found)
-        damage(found / name)
+        copied = take(tmp_path / "outputs", [], checkout)
+        require_intact(copied)
+        damage(copied / name)
         for use in (
             partial(take, tmp_path / "outputs", [], checkout),
-            partial(require_intact, found),
+            partial(require_intact, copied),
         ):
             with pytest.raises(UserError, match=f"damaged: {reason}\n") as raised:
                 use()
-        assert str(found) in raised.value.fix
-        shutil.rmtree(found)
+        assert str(copied) in raised.value.fix
+        shutil.rmtree(copied)
 
 
 def test_a_snapshot_of_an_earlier_version_is_verified_too(checkout, tmp_path):
-    found = take(tmp_path / "outputs", [], checkout)
-    facts = {key: value for key, value in about(found).items() if key != "contents"}
-    (found / ".snapshot.json").chmod(0o644)
-    (found / ".snapshot.json").write_text(json.dumps(facts))
-    require_intact(found)
-    (found / "launch.py").chmod(0o644)
-    (found / "launch.py").write_text("print(2)\n")
+    copied = take(tmp_path / "outputs", [], checkout)
+    facts = {key: value for key, value in about(copied).items() if key != "contents"}
+    (copied / ".snapshot.json").chmod(0o644)
+    (copied / ".snapshot.json").write_text(json.dumps(facts))
+    require_intact(copied)
+    (copied / "launch.py").chmod(0o644)
+    (copied / "launch.py").write_text("print(2)\n")
     with pytest.raises(UserError, match="damaged"):
-        require_intact(found)
+        require_intact(copied)
 
 
 def test_odd_names_are_taken_as_they_are(checkout, tmp_path):
@@ -398,18 +400,18 @@ def test_odd_names_are_taken_as_they_are(checkout, tmp_path):
         write(checkout, **{name: repr(name)})
     commit(checkout)
     write(checkout, **{" untracked \n.py": "1", "launch.py": b"caf\xe9\n"})
-    found = held(take(tmp_path / "outputs", [], checkout))
-    assert found.keys() == SOURCES.keys() | {*names, " untracked \n.py"}
-    assert all(found[name] == repr(name).encode() for name in names)
+    copied = held(take(tmp_path / "outputs", [], checkout))
+    assert copied.keys() == SOURCES.keys() | {*names, " untracked \n.py"}
+    assert all(copied[name] == repr(name).encode() for name in names)
 
 
 def test_a_snapshot_of_a_snapshot_is_that_snapshot(checkout):
     write(checkout, **{"weights.npz": "1", ".ci/run": "make", "crate/a.py": "2"})
     (checkout / "crate" / "conf").symlink_to("../conf")
     commit(checkout)
-    found = take(checkout / "outputs", [], checkout)
-    write(found, **{"crate/__pycache__/a.pyc": "3"})
-    assert take(checkout / "outputs", [], found) == found
+    copied = take(checkout / "outputs", [], checkout)
+    write(copied, **{"crate/__pycache__/a.pyc": "3"})
+    assert take(checkout / "outputs", [], copied) == copied
 
 
 def run_in(folder: Path, *command: str) -> str:
@@ -426,18 +428,18 @@ def test_the_snapshot_of_this_checkout_runs_and_says_where_it_comes_from(tmp_pat
     repository = tmp_path / "around"  # whose revision must not be taken for the code's
     write(repository, a="1")
     commit(repository)
-    found = take(repository / "outputs", [CHECKOUT / "data", CHECKOUT / "outputs"])
+    copied = take(repository / "outputs", [CHECKOUT / "data", CHECKOUT / "outputs"])
     program = (
         "import json, sys, crate.tasks.train; from crate.run import code_record, provenance as p;"
         "code = code_record.record([]);"
         "print(json.dumps([crate.__file__, code, p.describe(), 'torch' in sys.modules]))"
     )
-    where, code, description, has_torch = json.loads(run_in(found, "-c", program))
-    assert Path(where).is_relative_to(found) and not has_torch
+    where, code, description, has_torch = json.loads(run_in(copied, "-c", program))
+    assert Path(where).is_relative_to(copied) and not has_torch
     assert "crate/tasks/train.py" in code and code_record.changed_files(code) == []
     assert description["revision"] == described["revision"]
     assert description["dirty_diff"] == described["dirty_diff"]
-    assert "embed_dim" in run_in(found, "launch.py", "--cfg", "job")
+    assert "embed_dim" in run_in(copied, "launch.py", "--cfg", "job")
 
 
 def test_what_is_there_already_is_found_at_once(tmp_path):

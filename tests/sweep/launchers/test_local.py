@@ -33,8 +33,8 @@ def test_a_worker_trains_as_a_fresh_process_does(tmp_path):
     for seed in (0, 1):
         assert launch(*words, f"seed={seed}", f"outputs={single}").returncode == 0
     assert by_seed(pool) == by_seed(single)
-    (said,) = pool.glob("sweeps/*/jobs/workers.out")
-    assert not said.read_text()
+    (log,) = pool.glob("sweeps/*/jobs/workers.out")
+    assert not log.read_text()
 
 
 def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(odd, tmp_path):
@@ -42,8 +42,8 @@ def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(odd, tmp_path):
     words = ("-m", *odd, "model.kwargs.mode=slow", "seed=0,1,2", f"outputs={outputs}")
     pool = start(*words, *SLOTS, "train.epochs=1000")
     wait_until(lambda: sum(_step(run) > 4 for run in (outputs / "runs").glob("*")) == 2)
-    found = states(outputs, "seed")
-    assert found == {"0": "running", "1": "running", "2": "queued"}
+    current = states(outputs, "seed")
+    assert current == {"0": "running", "1": "running", "2": "queued"}
     pool.send_signal(signal.SIGINT)
     done = pool.finish(60)
     assert done.returncode == 130 and "the same command goes on" in done.stdout, done
@@ -66,8 +66,8 @@ def test_a_killed_pool_leaves_its_runs_at_work_and_loses_the_queue(odd, tmp_path
     wait_until(lambda: sum(_step(run) > 3 for run in (outputs / "runs").glob("*")) == 2)
     pool.send_signal(signal.SIGKILL)
     wait_until(lambda: not pool.is_running())
-    found = states(outputs, "seed")
-    assert found["2"] == "lost" and set(found.values()) <= {"lost", "running", "finished"}
+    current = states(outputs, "seed")
+    assert current["2"] == "lost" and set(current.values()) <= {"lost", "running", "finished"}
     wait_until(lambda: states(outputs, "seed") == {"0": "finished", "1": "finished", "2": "lost"})
     again = ask(outputs, "retry", "seed", "--lost")
     assert again.returncode == 0 and "1 to run again" in again.stdout, again.stderr
@@ -176,8 +176,8 @@ def test_cancel_ends_what_it_names_and_nothing_else(odd, tmp_path):
         assert ask(outputs, "cancel", "seed", key, answer="y\n").returncode == 0
     wait_until(lambda: states(outputs, "seed")["0"] == "cancelled")
     wait_until(lambda: states(outputs, "seed")["3"] == "running")
-    found = states(outputs, "seed")
-    assert found == {"0": "cancelled", "1": "running", "2": "cancelled", "3": "running"}
+    current = states(outputs, "seed")
+    assert current == {"0": "cancelled", "1": "running", "2": "cancelled", "3": "running"}
     (run,) = (run for run in runs(outputs) if "seed3" in run.name)
     (run / "cancelled.json").touch()  # as a cancel on another machine leaves it
     wait_until(lambda: states(outputs, "seed")["3"] == "cancelled")

@@ -41,8 +41,8 @@ def test_slurm_local_and_single_runs_agree(cluster, tmp_path):
     assert by_seed(slurm) == by_seed(local) == by_seed(single)
     again = launch("-m", *ONE, "seed=2,1,0", f"outputs={slurm}", *SLURM, **cluster.environment)
     assert "3 done, 0 at work already, 0 to run" in again.stdout
-    found = ask(slurm, "results", "seed", "--json", **cluster.environment)
-    (row,) = json.loads(found.stdout)
+    results = ask(slurm, "results", "seed", "--json", **cluster.environment)
+    (row,) = json.loads(results.stdout)
     last = [rows[-1]["val/top1"] for rows in by_seed(single).values()]
     assert row["n"] == 3 and row["last"] == pytest.approx(sum(last) / 3)
 
@@ -110,8 +110,8 @@ def test_every_way_to_end_is_told_apart_and_retry_finishes_the_rest(cluster, odd
     in_slurm = {mode: cluster.accounted(job) for mode, job in jobs.items()}
     failed = dict.fromkeys(("error", "kill", "exit", "memory"), "FAILED")
     assert in_slurm == failed | {"fine": "COMPLETED", "sleep": "CANCELLED"}
-    told = ask(outputs, "status", "mode", "mode=error", **cluster.environment)
-    assert told.returncode == 1 and 'RuntimeError("boom at the third step")' in told.stdout
+    shown = ask(outputs, "status", "mode", "mode=error", **cluster.environment)
+    assert shown.returncode == 1 and 'RuntimeError("boom at the third step")' in shown.stdout
     logs = ask(outputs, "logs", "mode", "mode=error", **cluster.environment).stdout
     assert logs.count("RuntimeError: boom at the third step") >= 2  # its log, and its job's
     assert "sys.exit(3)" in status(*_of(outputs, "exit"))["reason"]
@@ -238,8 +238,8 @@ def test_odd_names_reach_slurm_and_come_back(cluster, tmp_path):
         **cluster.environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = states(outputs, 'it\'s "odd" & mine', **cluster.environment)
-    assert found == {"0": "finished", "1": "finished"}
+    current = states(outputs, 'it\'s "odd" & mine', **cluster.environment)
+    assert current == {"0": "finished", "1": "finished"}
     assert (outputs / "sweeps" / only_sweep(outputs) / "manifest.json").exists()
 
 
@@ -248,8 +248,8 @@ def test_a_submission_from_inside_a_job(cluster, tmp_path):
     words = [sys.executable, str(CHECKOUT / "launch.py"), "-m", *ONE, "seed=0,1"]
     words += [f"outputs={outputs}", "hydra/launcher=slurm"]
     script.write_text("#!/bin/sh\n" + " ".join(f"'{word}'" for word in words) + "\n")
-    submit = ("sbatch", "--wait", "-N1", "-n2", f"--output={tmp_path}/said", str(script))
-    assert cluster.run(*submit) is not None, (tmp_path / "said").read_text()
+    submit = ("sbatch", "--wait", "-N1", "-n2", f"--output={tmp_path}/output", str(script))
+    assert cluster.run(*submit) is not None, (tmp_path / "output").read_text()
     wait_until(lambda: set(states(outputs, "seed", **cluster.environment).values()) == {"finished"})
     assert {read_json(run / "meta.json")["ranks"] for run in runs(outputs)} == {1}
 

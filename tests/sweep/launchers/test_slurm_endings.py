@@ -83,5 +83,5 @@ def test_a_job_that_fails_before_python_starts_is_failed_in_status_too(cluster, 
     name = only_sweep(tmp_path)
     for environment in (cluster.environment, cluster.without_accounting):
         wait_until(lambda: states(tmp_path, name, **environment) == {"0": "failed"})  # noqa: B023
-        told = ask(tmp_path, "status", name, "--json", **environment).stdout
-        assert "ended as FAILED with exit code 3 before the run began" in told
+        shown = ask(tmp_path, "status", name, "--json", **environment).stdout
+        assert "ended as FAILED with exit code 3 before the run began" in shown

@@ -39,8 +39,8 @@ class Climber(Sweeper):
 
     def sweep(self, arguments):
         values = [0.1, 0.2]
-        found = self.launcher.launch([[*arguments, f"{self.key}={v}"] for v in values], 0)
-        results = [result.return_value for result in found]
+        done = self.launcher.launch([[*arguments, f"{self.key}={v}"] for v in values], 0)
+        results = [result.return_value for result in done]
         best = values[results.index(max(results))]
         (last,) = self.launcher.launch([[*arguments, f"{self.key}={3 * best}"]], 2)
         print("climbed", *results, last.return_value)
@@ -55,7 +55,7 @@ ConfigStore.instance().store(
 
 
 def own_process(*words, **environment):
-    """Runs launch.py in a new interpreter, which finds plugins by its own path."""
+    """Run launch.py in a new interpreter, which finds plugins by its own path."""
     import os
 
     command = [sys.executable, str(CHECKOUT / "launch.py"), *words]
@@ -134,8 +134,8 @@ def test_a_sweeper_of_other_people_gets_its_results(tmp_path):
     done = own_process(*words, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("climbed")]
-    found = sorted(status(run)["best"] for run in runs(tmp_path / "out"))
-    assert sorted(float(word) for word in line.split()[1:]) == found and len(found) == 3
+    bests = sorted(status(run)["best"] for run in runs(tmp_path / "out"))
+    assert sorted(float(word) for word in line.split()[1:]) == bests and len(bests) == 3
     assert only_sweep(tmp_path / "out").startswith("sparsity-")
 
 
@@ -149,9 +149,9 @@ def test_hydras_own_sweeper_and_launcher_still_work(tmp_path):
 def test_the_stock_plugin_beside_ours_takes_nothing_over(tmp_path):
     from hydra.core.plugins import Plugins
 
-    found = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover()}
+    plugins = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover()}
     stock = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
-    assert {stock, "hydra_plugins.crate_launchers.SlurmLauncher"} <= found
+    assert {stock, "hydra_plugins.crate_launchers.SlurmLauncher"} <= plugins
     done = launch("--cfg", "hydra", "hydra/launcher=slurm")
     assert "_target_: hydra_plugins.crate_launchers.SlurmLauncher" in done.stdout
     assert "submitit_slurm" in refusal("-m", "hydra/launcher=submitit_slurm", f"outputs={tmp_path}")
@@ -199,6 +199,6 @@ def test_a_relative_path_of_an_own_target_is_that_of_the_launch(odd, tmp_path):
 def test_the_demo_is_eight_runs_or_more(tmp_path):
     done = launch("sweep=demo", f"outputs={tmp_path}")
     assert done.returncode == 0, done
-    found = json.loads(ask(tmp_path, "results", "demo", "--json").stdout)
-    assert sum(row["n"] for row in found) == len(runs(tmp_path)) >= 8
-    assert all(row["last"] > 85 and row["last_se"] is not None for row in found)
+    rows = json.loads(ask(tmp_path, "results", "demo", "--json").stdout)
+    assert sum(row["n"] for row in rows) == len(runs(tmp_path)) >= 8
+    assert all(row["last"] > 85 and row["last_se"] is not None for row in rows)
