@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from crate.config.schema import Config, restore
 from crate.errors import UserError
@@ -29,6 +29,9 @@ from crate.sweep.define.seal import require_as_launched
 from crate.sweep.stored.folder import SweepFolder
 from crate.train.signals import ignore_from_now_on
 
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
 logger = logging.getLogger("crate")
 
 
@@ -42,19 +45,18 @@ class Job:
         self.sweep = sweep
 
     def __call__(self, signature: str) -> float | None:
+        """Run a point in a process that ends with it, and return what `run` does."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})  # see hold_signals.py
+        try:
+            return self.run(signature, ends_process=True)
+        finally:  # the end of the job is decided: a late signal must not change its exit code
+            ignore_from_now_on()
+
+    def run(self, signature: str, *, ends_process: bool) -> float | None:
         """Return the best value of a point's objective, or None if the run is left to others.
 
         Raise the error that ended the run, so that Slurm calls the job failed.
         """
-        if "CRATE_POOL" in os.environ:  # a worker, whose process outlives the run
-            return self._run(signature, ends_process=False)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})  # see hold_signals.py
-        try:
-            return self._run(signature, ends_process=True)
-        finally:  # the end of the job is decided: a late signal must not change its exit code
-            ignore_from_now_on()
-
-    def _run(self, signature: str, *, ends_process: bool) -> float | None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=True)
         ranks = Ranks.detect()
@@ -82,7 +84,7 @@ class Job:
             raise
         return None
 
-    def checkpoint(self, signature: str) -> Any:
+    def checkpoint(self, signature: str) -> DelayedSubmission:
         """Return what submitit puts back into the queue: the same point, which resumes."""
         from submitit.helpers import DelayedSubmission
 

@@ -61,7 +61,7 @@ def _run(job: Job, signature: str, log: Path) -> int:
             os.dup2(file.fileno(), descriptor)
     folder = os.getcwd()
     try:
-        job(signature)
+        job.run(signature, ends_process=False)
         return 0
     except SystemExit as error:
         if error.code is None or isinstance(error.code, int):

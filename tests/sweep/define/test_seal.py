@@ -53,7 +53,7 @@ def refusal(sweep, signature) -> str:
     for known in (facts._walk, file_hash):
         known.cache_clear()
     with pytest.raises(SystemExit):
-        Job(sweep.path)._run(signature, ends_process=False)
+        Job(sweep.path).run(signature, ends_process=False)
     (folder,) = (sweep.outputs / "runs").iterdir()
     status = read_json(folder / "status.json")
     assert status["state"] == "failed"
