@@ -135,11 +135,16 @@ def collect(selection: Selection) -> Results:
 
 
 def objective_of(selection: Selection) -> Objective:
-    """Return what a sweep compares by: the metric that it names, or the objective of its runs."""
+    """Return what a sweep compares by: the metric that it names, or the objective of its runs.
+
+    If the runs have several objectives, that of the first one counts for all.
+    """
     metric, states = selection.manifest.metric, selection.states.values()
-    objectives = [state.status.compared_by for state in states if state.path is not None]
-    same = [each for each in objectives if metric in (None, each.metric)]
-    return same[0] if same else Objective(metric) if metric else Objective()
+    begun = [state.status.compared_by for state in states if state.status.last is not None]
+    objectives = [each for each in begun if metric in (None, each.metric)]
+    if objectives:
+        return objectives[0]
+    return Objective() if metric is None else Objective(metric)
 
 
 def _result(swept: Values, folder: Path, status: Status, objective: Objective) -> RunResult | None:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from crate.config.schema import Objective
 from crate.sweep.results import collect, mean_and_error
 from crate.sweep.select import Selection
 from crate.sweep.stored.folder import SweepFolder
@@ -69,6 +70,19 @@ def test_a_sweep_may_compare_by_any_logged_metric(sweep):
     rows = results.rows()
     assert [row["n"] for row in rows] == [2, 1] and [row["runs"] for row in rows] == [2, 3]
     assert {row["metric"] for row in rows} == {"val/loss"}
+
+
+def test_a_sweep_without_a_metric_compares_by_the_objective_of_its_runs(sweep):
+    folders = sorted((sweep.outputs / "runs").glob("crate-*"))
+    (folders[0] / "status.json").write_text('{"state": "queued"}')  # it has no objective yet
+    chosen = {"objective": "knn/error", "direction": "min"}
+    for number, folder in enumerate(folders[1:4]):
+        status = {"version": 2, "state": "finished", "last": 0.5, "best": 0.4 - 0.1 * number}
+        (folder / "status.json").write_text(json.dumps(status | chosen))
+    results = collect(Selection(sweep, []))
+    assert results.objective == Objective("knn/error", "min")
+    assert [cell.best for cell in results.cells] == [[0.4], [pytest.approx(0.3), 0.2]]
+    assert results.best_run.folder == folders[3]
 
 
 def test_a_published_row_belongs_to_the_point_with_its_values(sweep):
