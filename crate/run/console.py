@@ -1,4 +1,4 @@
-"""What a run says while it trains: a live bar on a terminal, plain lines elsewhere, and its log."""
+"""Messages of a run: a live progress bar on a terminal, plain lines elsewhere, and a log file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ console = Console(
 
 
 class _Formatter(logging.Formatter):
-    """Leaves secrets out of what is said."""
+    """A formatter that removes secrets from messages."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
 
 
 class _ConsoleHandler(logging.Handler):
-    """Prints through rich, which keeps lines above the live bar."""
+    """A handler that prints through rich, which keeps lines above the live bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         style = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname, "")
@@ -37,14 +37,14 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _LogFile(logging.FileHandler):
-    """A log that a full disk keeps short, where logging would print a traceback for each line."""
+    """A log file that ignores a full disk; logging would print a traceback for each line."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
 
 
 def say_on_console(speaks: bool) -> None:
-    """Sends what the package says to the console; of several ranks only one speaks."""
+    """Send the messages of the package to the console; only one of several ranks `speaks`."""
     logger.setLevel(logging.INFO)
     logger.propagate = False
     if not speaks:
@@ -56,7 +56,7 @@ def say_on_console(speaks: bool) -> None:
 
 
 def say_in_file(path: Path) -> logging.Handler:
-    """Sends what the package says to a file too; returns the handler, for the caller to remove."""
+    """Send the messages to a file, too; return the handler, which the caller has to remove."""
     handler = _LogFile(path)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger.addHandler(handler)
@@ -64,7 +64,7 @@ def say_in_file(path: Path) -> logging.Handler:
 
 
 class Bar:
-    """A progress bar over steps; silent where there is no terminal."""
+    """A progress bar over steps; it prints nothing without a terminal."""
 
     def __init__(self, step: int, total_steps: int) -> None:
         columns = (
@@ -85,5 +85,5 @@ class Bar:
         self._progress.stop()
 
     def update(self, step: int, text: str | None = None) -> None:
-        """Moves the bar to `step`, with `text` beside it."""
+        """Move the bar to `step`, and show `text` beside it."""
         self._progress.update(self._task, completed=step, description=text)

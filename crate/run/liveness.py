@@ -1,9 +1,9 @@
 """Whether a process that left a record still lives, judged without trusting any one clock.
 
-On this machine its pid and start time tell. Of a process elsewhere it is known only that it renews
-a file every 15 seconds. The age of that file is measured against a file written now, so that both
-times come from the same file server. Some file systems let each machine stamp its own files; so
-whoever is about to take something over watches the file first, by no clock but its own.
+On this machine, its pid and start time identify it. A process on another machine renews a file
+every 15 seconds. The age of that file is measured against a file written now, so that both times
+come from the same file server. On some file systems each machine stamps its own files; therefore a
+process that is about to take over a folder first watches whether the file changes.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from crate.run.records import Record
 
 logger = logging.getLogger("crate")
 
-BEAT_S = 15.0  # between two renewals
-STALE_S = 300.0  # a file that is older is its process's no more, as far as a look tells
+BEAT_S = 15.0  # seconds between two renewals
+STALE_S = 300.0  # the process of a file that is older counts as dead
 WATCH_S = 3 * BEAT_S
 POLL_S = 0.2
 _NAMES_A_PROCESS = ("host", "pid", "started", "namespace", "job", "restarts")
-_CLOCK_S = 60.0  # how long a comparison of two clocks holds
+_CLOCK_S = 60.0  # seconds for which a comparison of two clocks is used
 
-_clocks: dict[int, tuple[float, float]] = {}  # device -> (when, how far its clock is ahead)
-_silent: dict[Path, int] = {}  # files that were watched -> the time stamp that did not change
+_clocks: dict[int, tuple[float, float]] = {}  # device -> (time of comparison, seconds ahead)
+_silent: dict[Path, int] = {}  # watched file -> its time stamp, which did not change
 
 
 @dataclass(kw_only=True)
 class Owner(Record):
-    """A process, told from every other.
+    """The identity of a process.
 
-    `started` tells a reused pid, `namespace` the pids of another container, `restarts` an earlier
-    start of the same Slurm job. `heartbeat` is in seconds since 1970 by the clock of its machine.
+    `started` distinguishes processes that had the same pid, `namespace` containers, and `restarts`
+    the starts of one Slurm job. `heartbeat` is in seconds since 1970 by the clock of its machine.
     """
 
     version: int = 1
@@ -51,16 +51,16 @@ class Owner(Record):
 
     @property
     def is_here(self) -> bool:
-        """Whether its pid is one of this machine (and container)."""
+        """Whether the process is on this machine, in this container."""
         return self.host == socket.gethostname() and self.namespace in (None, _namespace())
 
     def is_same(self, other: Owner) -> bool:
-        """Tell whether two records name the same process, whatever their heartbeats."""
+        """Return whether two records name the same process; their heartbeats may differ."""
         return all(getattr(self, name) == getattr(other, name) for name in _NAMES_A_PROCESS)
 
 
 def this_process() -> Owner:
-    """Return the record of this process, with a heartbeat of now."""
+    """Return the record of this process, with the present time as its heartbeat."""
     return Owner(
         host=socket.gethostname(),
         pid=os.getpid(),
@@ -73,7 +73,7 @@ def this_process() -> Owner:
 
 
 def is_alive(owner: Owner, file: Path) -> bool:
-    """Tell whether a process may live, as far as a look tells; `file` is what it renews."""
+    """Return whether a process may be alive, without waiting; `file` is the file that it renews."""
     if owner.is_here:
         return owner.started == _start_time(owner.pid)
     age = age_s(file)
@@ -83,7 +83,7 @@ def is_alive(owner: Owner, file: Path) -> bool:
 def age_s(file: Path) -> float | None:
     """Return the seconds since a file was written; None if it is gone.
 
-    Negative if a machine whose clock is ahead stamped it.
+    The age is negative if a machine whose clock is ahead stamped the file.
     """
     try:
         state = file.stat()
@@ -93,9 +93,9 @@ def age_s(file: Path) -> float | None:
 
 
 def watch(files: Iterable[Path]) -> list[Path]:
-    """Return those of `files` that are renewed within three beats.
+    """Wait for up to three heartbeats, and return those of `files` that are renewed.
 
-    For `is_alive`, the processes of the others are dead until their files are renewed.
+    `is_alive` treats the processes of the others as dead until their files are renewed.
     """
     stamps = {file: stamp for file in files if (stamp := _stamp(file)) is not None}
     stamps = {file: stamp for file, stamp in stamps.items() if _silent.get(file) != stamp}
@@ -119,7 +119,7 @@ def _stamp(file: Path) -> int | None:
 
 
 def _clock_ahead_s(folder: Path, device: int) -> float:
-    """Return how far the clock that stamps files in `folder` is ahead of this machine's."""
+    """Return the seconds by which the clock of a folder's file server is ahead of this machine's."""
     at, ahead = _clocks.get(device, (-_CLOCK_S, 0.0))
     if time.monotonic() - at > _CLOCK_S:
         file = folder / f".clock.{os.getpid()}.tmp"
@@ -127,7 +127,7 @@ def _clock_ahead_s(folder: Path, device: int) -> float:
             file.touch()
             ahead = file.stat().st_mtime - time.time()
             file.unlink()
-        except OSError:  # a folder that we may only read
+        except OSError:  # a folder that this process may only read
             ahead = 0.0
         _clocks[device] = time.monotonic(), ahead
     return ahead
@@ -141,7 +141,7 @@ def _namespace() -> str | None:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return when a process of this machine started, which tells a reused pid; None: it is dead."""
+    """Return the start time of a process on this machine; None if it is dead."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] == "Z" else fields[19]

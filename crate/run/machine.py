@@ -1,4 +1,4 @@
-"""What this machine has, as far as that is known without torch."""
+"""The GPUs of this machine, as far as they are known without torch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from crate.errors import UserError
 
-AMD = Path("/dev/kfd")  # where ROCm's driver is, whose GPUs torch calls "cuda" too
+AMD = Path("/dev/kfd")  # of the ROCm driver, whose GPUs torch also calls "cuda"
 
 
 @cache
 def num_gpus() -> int | None:
-    """Return how many GPUs CUDA's driver offers this process, or None if only torch can tell.
+    """Return the number of GPUs that the CUDA driver offers this process; None if unknown.
 
-    The driver heeds CUDA_VISIBLE_DEVICES. torch may find fewer, if the driver is too old for it.
+    The driver respects CUDA_VISIBLE_DEVICES. torch finds fewer if the driver is too old for it.
     """
     if AMD.exists():
         return None
@@ -30,9 +30,10 @@ def num_gpus() -> int | None:
 
 
 def device_errors(device: str, ranks: int = 1, local_ranks: int = 1) -> list[UserError]:
-    """Return why `ranks` processes, `local_ranks` of them here, cannot train on `device`.
+    """Return the reasons why `ranks` processes cannot train on `device`.
 
-    An empty list is no promise: torch has the last word when it is imported.
+    `local_ranks` of the processes are on this machine. Even if the list is empty, torch may still
+    refuse the device.
     """
     if ranks > 1 and device not in ("auto", "cpu", "cuda"):
         return [

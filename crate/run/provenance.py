@@ -1,4 +1,4 @@
-"""Where a result comes from: code, versions and machine. Imports no torch."""
+"""Provenance of a result: code, versions and machine. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from crate.run.secrets import redact
 
 PACKAGES = ("torch", "torchvision", "timm", "lion-pytorch", "numpy", "scikit-learn", "hydra-core")
 SNAPSHOT_FILE = ".snapshot.json"  # marks a copy of the code; see crate/sweep/code/snapshot.py
-# Files of keys, as patterns of lower-case names; no copy and no diff may show what they hold.
+# Files that hold keys, as patterns of lower-case names. No copy or diff may contain them.
 SECRET_FILES = (
     *(".env*", "*.pem", "*.key", "*.p12", "*.pfx", "*.secret", "*credentials*"),
     *("id_rsa*", "id_ed25519*", "id_ecdsa*", ".netrc", "_netrc"),
 )
-# A git hook sets these; then git would tell of its repository, wherever one asks.
+# Set by git hooks. With them, git reports on the hook's repository instead of the given folder.
 HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
@@ -42,15 +42,15 @@ def describe() -> dict[str, Any]:
 
 
 def revision(checkout: Path = CHECKOUT) -> dict[str, str | None]:
-    """Returns `revision` and `dirty_diff` of a checkout; None where no repository holds it.
+    """Return `revision` and `dirty_diff` of a checkout; both None without a git repository.
 
-    A snapshot tells those that its checkout had, not those of a repository around it.
+    For a snapshot, return those of the checkout that it was copied from.
     """
     if is_snapshot(checkout):
         with suppress(OSError, ValueError, KeyError):
             taken = json.loads((checkout / SNAPSHOT_FILE).read_text())
             return {key: taken[key] for key in ("revision", "dirty_diff")}
-    # The tree is asked for too: a repository around the checkout need not hold it.
+    # HEAD:./ fails if a repository around the checkout does not track it.
     answer = git(checkout, "rev-parse", "HEAD", "HEAD:./")
     if answer is None:
         return {"revision": None, "dirty_diff": None}
@@ -64,12 +64,12 @@ def revision(checkout: Path = CHECKOUT) -> dict[str, str | None]:
 
 
 def is_snapshot(checkout: Path) -> bool:
-    """Tells a sweep's copy of the code from a checkout."""
+    """Return whether a checkout is a snapshot: a sweep's copy of the code."""
     return (checkout / SNAPSHOT_FILE).is_file() and not (checkout / ".git").exists()
 
 
 def git(folder: Path, *arguments: str) -> bytes | None:
-    """Returns what git says in a folder; None where there is no git or no repository."""
+    """Return the output of a git command in a folder; None without git or a repository."""
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     environment = {name: os.environ[name] for name in os.environ if name not in HOOK_VARIABLES}
     try:
@@ -86,7 +86,7 @@ def _version(name: str) -> str | None:
 
 
 def cores() -> int:
-    """Returns the cores that this process may use: its share of a launcher's, or all it has."""
+    """Return the number of cores for this process: the launcher's share, or all available ones."""
     if "CRATE_CORES" in os.environ:
         return int(os.environ["CRATE_CORES"])
     has_affinity = hasattr(os, "sched_getaffinity")
@@ -94,7 +94,7 @@ def cores() -> int:
 
 
 def cpu_name() -> str:
-    """Returns the processor's name."""
+    """Return the name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

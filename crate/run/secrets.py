@@ -1,9 +1,9 @@
-"""Secrets: which texts are secret, and how they are kept out of what people read.
+"""Secrets: which texts are secret, and how they are kept out of files and messages.
 
-What is shown or kept for reading is redacted: logs, `config.yaml`, `overrides.yaml`, `meta.json`,
-the manifest, and everything that a tracker gets. What is restored and run stays as it is: frozen
-points and the configuration in a checkpoint, whose files only their owner may read if they hold a
-secret. Names that end up in places which cannot be redacted are refused. Imports no torch.
+Everything that people read is redacted: logs, `config.yaml`, `overrides.yaml`, `meta.json`, the
+manifest, and all that a tracker gets. Values that are restored and run are not: frozen points and
+the configuration in a checkpoint. Only their owner may read these files if they hold a secret. A
+secret in the name of a folder or job is refused. Imports no torch.
 """
 
 from __future__ import annotations
@@ -89,15 +89,15 @@ def known() -> list[tuple[str, str]]:
 
     The path of an existing file is not a secret.
     """
-    found = [
+    candidates = [
         (name, value)
         for name, value in os.environ.items()
         if any(word in name.upper() for word in WORDS)
     ]
     with suppress(OSError, netrc.NetrcParseError):
         hosts = netrc.netrc(os.environ.get("NETRC")).hosts
-        found += [(f"netrc {host}", password) for host, (_, _, password) in hosts.items()]
-    secrets = [each for each in found if len(each[1]) >= MIN_LENGTH and not _is_path(each[1])]
+        candidates += [(f"netrc {host}", password) for host, (_, _, password) in hosts.items()]
+    secrets = [each for each in candidates if len(each[1]) >= MIN_LENGTH and not _is_path(each[1])]
     return sorted(secrets, key=lambda each: len(each[1]), reverse=True)
 
 

@@ -1,10 +1,11 @@
-"""What a run writes down, and says, of its beginning and of its end."""
+"""Records and messages at the beginning and at the end of a run."""
 
 from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from collections.abc import Mapping, Sized
+from typing import TYPE_CHECKING, Any
 
 from crate.config.dotted_names import dotted_names
 from crate.config.schema import Config, Objective, dump
@@ -18,16 +19,17 @@ from crate.run.folder import RunFolder
 from crate.run.status import Measured
 from crate.train.checkpoints.checksum import damage
 
+if TYPE_CHECKING:
+    from crate.train.setup import Setup
+    from crate.train.state import TrainState
+
 logger = logging.getLogger("crate")
 
 
 def begin(
-    folder: RunFolder, config: Config, overrides: list[str], built: Any, attempt: int
+    folder: RunFolder, config: Config, overrides: list[str], built: Setup, attempt: int
 ) -> None:
-    """Writes down what is going to run, where and as which attempt, and says so.
-
-    `built` is what trains it, a Setup.
-    """
+    """Record and log what is going to run, where, and as which attempt."""
     folder.freeze(dump(config), overrides)
     folder.update_meta(
         **provenance.describe(),
@@ -64,7 +66,7 @@ def begin(
 
 
 def _code(config: Config) -> dict[str, Any]:
-    """Return the files of code that this process has imported for the run, and their hash."""
+    """Return the values of meta.json that identify the code which the run has imported."""
     files = code_record.record(dotted_names(config))
     return {"code": files, "fingerprint": code_record.fingerprint(files)}
 
@@ -75,16 +77,16 @@ def _launcher() -> str | None:
     return claim.job_id.launcher if claim and claim.job_id else None
 
 
-def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
-    """Draws the curve, marks the run finished, and says where everything is.
+def finish(folder: RunFolder, config: Config, result: TrainState, built: Setup) -> None:
+    """Draw the curve, mark the run as finished, and log its result and its folder.
 
-    `result` is the state that training reached, a TrainState.
+    `result` is the state that training reached. Raise UserError if a full disk refuses the status.
     """
     from crate.train.device import hardware
 
     chosen_on = images_of_choice(config, built.images.splits)
     _draw(folder, f"{folder.path.name}; best chosen on {chosen_on}", config.objective)
-    folder.update_meta(**_code(config))  # now with what was imported late
+    folder.update_meta(**_code(config))  # with the modules that were imported late
     folder.update_status(
         state="finished",
         step=result.step,
@@ -97,7 +99,7 @@ def finish(folder: RunFolder, config: Config, result: Any, built: Any) -> None:
         best_is_lost=result.best_is_lost,
         test=result.test,
         time_s=round(result.time_s(), 3),
-        measured=Measured(  # tells a later plan how long such a run takes
+        measured=Measured(  # for the estimates of later plans
             shape=shape(config),
             device_s_per_epoch=result.time_s() * built.ranks.size / config.train.epochs,
             hardware=hardware(built.device),
@@ -128,8 +130,8 @@ def _draw(folder: RunFolder, title: str, objective: Objective) -> None:
         logger.warning("the curve could not be drawn: %s: %s", type(error).__name__, error)
 
 
-def images_of_choice(config: Config, splits: dict[str, Any]) -> str:
-    """Return in words on which images the best weights were chosen."""
+def images_of_choice(config: Config, splits: Mapping[str, Sized]) -> str:
+    """Return a description of the images on which the best weights were chosen."""
     split = config.objective.split
     if split in config.evaluators:
         split = config.evaluators[split].split
@@ -141,7 +143,7 @@ def images_of_choice(config: Config, splits: dict[str, Any]) -> str:
 
 
 def say_result(folder: RunFolder) -> None:
-    """Says the last and the best result of a finished run, and where its curve is."""
+    """Log the last and the best result of a finished run, and the path of its curve."""
     status, objective = folder.status, folder.status.compared_by
     logger.info(
         "%s: last %s, best %s at step %d (chosen on %s)",
@@ -166,13 +168,13 @@ def say_result(folder: RunFolder) -> None:
 
 
 def warn_of_losses(folder: RunFolder) -> None:
-    """Warn if metrics.jsonl or best.pt of a finished run is lost, and say what to do."""
+    """Warn if metrics.jsonl or best.pt of a finished run is lost, and name the remedy."""
     if not folder.metrics.exists():
         logger.warning("%s is gone; its newest rows are in the last checkpoint", folder.metrics)
     status, file = folder.status, folder.checkpoints / "best.pt"
     problem = damage(file)
     if problem is None and status.best_is_lost:
-        problem = "does not hold the best weights, which were lost while the run was at work"
+        problem = "does not hold the best weights, which were lost during the run"
     if problem is None:
         return
     same = folder.checkpoints / f"step-{status.best_step:08d}.pt"

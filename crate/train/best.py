@@ -1,4 +1,4 @@
-"""best.pt, the weights of the best evaluation: verified when used, rebuilt where possible."""
+"""best.pt, the weights of the best evaluation: verified when used, rebuilt if possible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("crate")
 
 
 class Best:
-    """The best weights of a run; every checkpoint of it also holds what is in `described`."""
+    """The best weights of a run; `described` are values that each of its checkpoints also holds."""
 
     def __init__(
         self, checkpoints: Checkpoints, history: History, described: dict[str, Any]
@@ -21,14 +21,14 @@ class Best:
         self.checkpoints, self.history, self.described = checkpoints, history, described
 
     def save(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Save the model as it is, with the metrics of its evaluation."""
+        """Save the present weights, with the metrics of their evaluation."""
         self.checkpoints.save_best(self._of_model(state, metrics))
 
     def load(self, state: TrainState) -> dict[str, Any] | None:
-        """Return what best.pt holds, after rebuilding it if it is damaged or missing.
+        """Return the values of best.pt, after rebuilding it if it is damaged or missing.
 
-        Warns and returns None where no other checkpoint has its weights. One of a later step than
-        the state's counts as whole: the run was killed after that evaluation, and repeats it.
+        Warn and return None if no other checkpoint has its weights. A best.pt of a later step than
+        the state's is accepted: the run was killed after that evaluation, and will repeat it.
         """
         try:
             return self._verified(state)
@@ -42,13 +42,16 @@ class Best:
             return values
 
     def _verified(self, state: TrainState) -> dict[str, Any]:
+        """Return the values of best.pt; raise CheckpointError if they are not the best ones."""
         values, signature = self.checkpoints.best(), self.checkpoints.signature
         file = self.checkpoints.folder / "best.pt"
         if values.get("signature", signature) != signature:
             raise CheckpointError(f"{file} is of another configuration")
         step = values.get("step")
         if step != state.best_step and not (isinstance(step, int) and step > state.step):
-            raise CheckpointError(f"{file} is of step {step}, and the best is {state.best_step}")
+            raise CheckpointError(
+                f"{file} is of step {step}, and the best is step {state.best_step}"
+            )
         return values
 
     def _from_elsewhere(self, state: TrainState) -> tuple[dict[str, Any] | None, str]:
@@ -63,12 +66,12 @@ class Best:
             return None, ""
         if values.get("signature") != self.checkpoints.signature:
             return None, ""
-        found = {"model": values["model"], "step": state.best_step, "metrics": metrics}
-        if "ema" in values:  # with the averaging around it
+        rebuilt = {"model": values["model"], "step": state.best_step, "metrics": metrics}
+        if "ema" in values:  # the state of an AveragedModel
             ema = {name.removeprefix("module."): each for name, each in values["ema"].items()}
             ema.pop("n_averaged", None)
-            found["ema"] = ema
-        return self.described | found, file.name
+            rebuilt["ema"] = ema
+        return self.described | rebuilt, file.name
 
     def _of_model(self, state: TrainState, metrics: dict[str, float]) -> dict[str, Any]:
         ema = state.learner.ema

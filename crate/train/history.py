@@ -1,4 +1,4 @@
-"""The rows of metrics.jsonl, kept in the checkpoints too, so that a resumed run misses none."""
+"""The rows of metrics.jsonl, also kept in the checkpoints, so that a resumed run has them all."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from crate.tracking.jsonl import as_line
 
 logger = logging.getLogger("crate")
 
-LIMIT = 10_000  # rows that a checkpoint keeps: about 2.5 MB
+LIMIT = 10_000  # rows in a checkpoint; about 2.5 MB
 
 
 class History:
     """The newest `LIMIT` rows of metrics.jsonl as lines, and how many came before them.
 
-    The file is what everybody reads; this is what it is compared with, and rebuilt from, when a
-    run resumes and when it ends. Rows that cannot be rebuilt leave a row in their place, with their
-    number as `lost_rows` (null: unknown).
+    When a run resumes and when it ends, the file is compared with these rows and rebuilt from them.
+    Rows that cannot be rebuilt are replaced by one row with their number as `lost_rows` (null:
+    unknown).
     """
 
     def __init__(self, file: Path) -> None:
@@ -30,12 +30,12 @@ class History:
         self.num_before = 0
 
     def add(self, step: int, metrics: dict[str, float]) -> None:
-        """Remember a row that is being written to the file."""
+        """Add a row that is being written to the file."""
         self.lines.append(as_line(step, metrics))
         self._trim()
 
     def evaluation(self, step: int) -> dict[str, float]:
-        """Return the metrics of the evaluation at `step`: neither of training nor of the test."""
+        """Return the metrics of the evaluation at `step`; those of the test split are left out."""
         rows = [row for row in map(json.loads, self.lines) if row["step"] == step]
         values = {name: value for row in rows for name, value in row.items() if "/" in name}
         return {
@@ -49,11 +49,10 @@ class History:
         return {"num_before": self.num_before, "lines": "\n".join(self.lines)}
 
     def resume(self, saved: dict[str, Any] | None, step: int, last_row_at: int) -> None:
-        """Take over the rows that a checkpoint saved, and bring the file to its `step`.
+        """Restore the rows that a checkpoint saved, and cut the file to its `step`.
 
-        Later rows are dropped; the resumed run writes them anew. Where the checkpoint is of an
-        earlier version (`saved` is None), the rows are the file's, which should reach
-        `last_row_at`.
+        The resumed run writes later rows again. If the checkpoint is of an earlier version (`saved`
+        is None), the rows are read from the file, which should reach `last_row_at`.
         """
         if saved is not None:
             self.lines, self.num_before = saved["lines"].splitlines(), saved["num_before"]
@@ -71,7 +70,7 @@ class History:
         self._trim()
 
     def rebuild(self, step: int) -> None:
-        """Make the file hold the rows up to `step`, and warn of those that it lacked."""
+        """Rewrite the file with the rows up to `step`, and warn of the missing ones."""
         lines = self._lines_of_file(step)
         if lines[self.num_before :] == self.lines and len(lines) >= self.num_before:
             return self._write(lines, step)
@@ -90,9 +89,9 @@ class History:
         self._write([*before, *self.lines], step)
 
     def _cut_later_rows(self, step: int) -> None:
-        """Remove rows that the run wrote after its checkpoint of `step`, an evaluation at `step`.
+        """Remove the rows of an evaluation at `step` that came after the checkpoint of `step`.
 
-        The resumed run writes them anew.
+        The resumed run writes them again.
         """
         lines, end = self._lines_of_file(step), self.num_before + len(self.lines)
         is_prefix = lines[self.num_before : end] == self.lines and len(lines) > end
@@ -105,7 +104,7 @@ class History:
         self.num_before += excess
 
     def _lines_of_file(self, step: int) -> list[str]:
-        """Return the file's rows up to `step`; damaged lines are left out."""
+        """Return the lines of the file up to `step`, without damaged ones."""
         try:
             lines = self.file.read_text(errors="replace").splitlines()
         except FileNotFoundError:
@@ -113,7 +112,7 @@ class History:
         return [line for line in lines if -1 < _step(line) <= step]
 
     def _write(self, lines: list[str], step: int) -> None:
-        """Make `lines` the file's content; a file with others, up to `step`, is kept beside it."""
+        """Write `lines` to the file; keep a copy of a file that holds other lines up to `step`."""
         content = "".join(f"{line}\n" for line in lines).encode()
         old = self.file.read_bytes() if self.file.exists() else None
         if old == content:
@@ -127,14 +126,17 @@ class History:
 
 
 def _holds_others(content: bytes, lines: list[str], step: int) -> bool:
-    """Tell whether a file holds lines beside `lines`, except later rows and a torn last line."""
+    """Return whether a file holds lines up to `step` that are not in `lines`.
+
+    A torn last line does not count.
+    """
     *whole, _ = content.decode(errors="replace").split("\n")
     known = set(lines)
     return any(line not in known and _step(line) <= step for line in whole)
 
 
 def _step(line: str) -> int:
-    """Return the step of a row, -1 where the line is no row."""
+    """Return the step of a row; -1 if the line is not a row."""
     try:
         row = json.loads(line)
     except ValueError:

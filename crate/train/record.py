@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: metrics, status, bar and log. Rank 0 alone has one."""
+"""The record of a run while it trains: metrics, status, progress bar and log, on rank 0 alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("crate")
 
 
 class Silence:
-    """The record of every rank but the first: it takes everything and writes nothing."""
+    """The record of every rank except rank 0: it writes nothing."""
 
     def __enter__(self) -> Silence:
         return self
@@ -48,7 +48,7 @@ class Silence:
 
 
 class Record(Silence):
-    """Writes to the run's folder, its tracker, the bar and the log."""
+    """The record of rank 0: it writes to the run's folder, its tracker, the bar and the log."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class Record(Silence):
         self._bar.__exit__(*exception)
 
     def step(self, state: TrainState) -> None:
-        """Moves the bar."""
+        """Move the bar."""
         self._bar.update(state.step)
 
     def training(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Logs what was measured since the last line, with the speed since then."""
+        """Log the metrics of the steps since the last row, with their speed."""
         seconds = time.monotonic() - self._marked_at
         steps = range(self._marked_step, state.step)
         images = sum(map(self.setup.steps.batch_length, steps))
@@ -93,12 +93,12 @@ class Record(Silence):
             f"loss {metrics['train/loss']:.3f}  |g| {metrics['train/grad_norm']:.2g}  "
             f"{metrics['images_per_s']:.0f} images/s  {metrics['memory_gb']:.1f} GB",
         )
-        at_work = {key: metrics[key] for key in ("images_per_s", "remaining_s")}
-        self.folder.update_status(step=state.step, step_at=time.time(), **at_work)
+        speed = {key: metrics[key] for key in ("images_per_s", "remaining_s")}
+        self.folder.update_status(step=state.step, step_at=time.time(), **speed)
         self._mark(state)
 
     def evaluation(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Logs an evaluation, and says it."""
+        """Log the metrics of an evaluation, as a row and as a line of text."""
         clock = self._clock(state)
         self._log(state, clock | metrics)
         logger.info(
@@ -115,11 +115,11 @@ class Record(Silence):
         self._mark(state)
 
     def test(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Logs the last word, from the evaluation split."""
+        """Log the metrics of the test split."""
         self._log(state, self._clock(state) | metrics)
 
     def saved(self, state: TrainState, sigterm_at: float | None) -> None:
-        """Notes a checkpoint, and since when the run has been told to end."""
+        """Record that `state` was saved, and the time of a SIGTERM, if one came."""
         self.folder.update_status(step=state.step, sigterm_at=sigterm_at)
         self._mark(state)
 
@@ -128,10 +128,10 @@ class Record(Silence):
         self.tracker.log(state.step, values)
 
     def _mark(self, state: TrainState) -> None:
-        """Begins a measurement of speed, which leaves evaluating and saving out."""
+        """Start to measure speed; the time of evaluating and saving does not count."""
         self._marked_step, self._marked_at = state.step, time.monotonic()
 
-    def _clock(self, state: TrainState) -> dict[str, Any]:
+    def _clock(self, state: TrainState) -> dict[str, float]:
         return {
             "epoch": round(state.step / self.setup.steps.per_epoch, 4),
             "time_s": round(state.time_s(), 3),
@@ -139,7 +139,7 @@ class Record(Silence):
 
 
 def _in_words(state: TrainState, metrics: dict[str, float]) -> str:
-    """Return the evaluation's main metrics, among them the objective with its best value."""
+    """Return the main metrics of an evaluation as text, with the best value of the objective."""
     shown = {"val/loss": None, DEFAULT: None, state.objective.metric: None}
     values = state.trained | metrics
     words = [f"{name} {number(name, values[name])}" for name in shown if name in values]
@@ -150,7 +150,7 @@ def _in_words(state: TrainState, metrics: dict[str, float]) -> str:
 
 
 def peak_memory_gb(device: torch.device) -> float:
-    """Returns the most memory held so far: a GPU's by torch, else this process's (1e9 bytes)."""
+    """Return the peak memory (1e9 bytes): of torch on a GPU, or of this process on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
