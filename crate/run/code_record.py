@@ -1,9 +1,8 @@
-"""Which source files a run was trained by, so that a later launch can tell whether they changed.
+"""The source files that trained a run, so that a later launch can find out whether they changed.
 
-Recorded are the files that the run imports: those of `crate`, and the user's own wherever they
-lie, but not installed packages, whose versions are recorded by name. A file is identified by its
-syntax tree (see `crate.run.syntax`), and named relative to the checkout, or else by its whole path.
-Imports no torch.
+These are the files of `crate` and of the user that the run imports. For installed packages only the
+versions are recorded. A file is identified by its syntax tree (see `crate.run.syntax`), and named
+by its path relative to the checkout, or by its absolute path outside. Imports no torch.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from crate.paths import CHECKOUT
 from crate.run import syntax
 
 PACKAGE = CHECKOUT / "crate"
-ENTRY = "crate.tasks.train"  # what trains; how a run was launched changes no result
+ENTRY = "crate.tasks.train"  # only what it imports can change a result
 INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 Record = dict[str, str]  # name of a file -> its digest
 
@@ -34,8 +33,8 @@ _found_by_name: dict[str, set[str]] = {}  # a user's target -> modules that it i
 def record(targets: Iterable[str]) -> Record:
     """Return the files that a run of `targets`, dotted names, has imported in this process.
 
-    A process may train several runs: modules that only the targets of another run import are left
-    out. A file that is edited after it was recorded keeps its digest, as its code stays loaded.
+    Modules that only the targets of another run in this process import are left out. A file that is
+    edited after it was recorded keeps its digest, because its old code stays loaded.
     """
     roots = {name.rpartition(".")[0] for name in targets}
     modules = _reachable({ENTRY, *roots})
@@ -108,7 +107,7 @@ def _imported(statement: syntax.Import, package: str) -> Iterator[str]:
 
 
 def _imported_by_name(targets: set[str], reachable: set[str]) -> set[str]:
-    """Return the user's modules that `targets` loaded in other ways than by import statements.
+    """Return the user's modules that `targets` loaded without an import statement.
 
     Such a module is new when the first run of a target is recorded.
     """
@@ -120,6 +119,6 @@ def _imported_by_name(targets: set[str], reachable: set[str]) -> set[str]:
 
 
 def _is_users(name: str) -> bool:
-    """Tell whether a module is the user's own: neither of this project nor installed."""
+    """Return whether a module is the user's own: neither of this project nor installed."""
     is_ours = name.partition(".")[0] in ("crate", "hydra_plugins")
     return not is_ours and own_file(sys.modules.get(name)) is not None

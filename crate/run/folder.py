@@ -4,7 +4,7 @@
         config.yaml            the resolved configuration, frozen
         .hydra/overrides.yaml  what was typed
         status.json            state, step, heartbeat, attempts, reason
-        meta.json              code, versions and machine; what `auto` became
+        meta.json              code, versions and machine; the `auto` values
         metrics.jsonl          one line per measurement; grows
         log                    what the run logged; grows
         curve.png              the training curve

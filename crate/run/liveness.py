@@ -119,7 +119,7 @@ def _stamp(file: Path) -> int | None:
 
 
 def _clock_ahead_s(folder: Path, device: int) -> float:
-    """Return the seconds by which the clock of a folder's file server is ahead of this machine's."""
+    """Return the seconds by which a folder's file server is ahead of this machine."""
     at, ahead = _clocks.get(device, (-_CLOCK_S, 0.0))
     if time.monotonic() - at > _CLOCK_S:
         file = folder / f".clock.{os.getpid()}.tmp"

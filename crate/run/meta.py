@@ -1,4 +1,4 @@
-"""What `meta.json` holds of a run: its code, versions and machine, and what `auto` became."""
+"""The record in `meta.json`: a run's code, versions and machine, and its `auto` values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crate.run.records import Record
 
 @dataclass(kw_only=True)
 class Meta(Record):
-    """The origin of a run; what only people read of it is among the `unknown` keys.
+    """The origin of a run; the values that only people read are among the `unknown` keys.
 
     `code` holds the digests of the imported files, `fingerprint` the hash of them all, `images` the
     stamp of a user's own image files.

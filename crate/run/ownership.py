@@ -1,9 +1,9 @@
-"""One process owns a live run folder, or holds a lock that others wait for.
+"""Ownership of a folder by one process, for run folders and for locks.
 
-Owner n holds the file `owner-<n>.json`, created with O_EXCL, which is exclusive on NFS too. Whoever
-finds the newest owner gone creates the next number: of several that try at once, one succeeds.
-A released owner's file stays, marked so, until the next owner removes it: numbers never go back,
-so a slow rival cannot mistake an old number for a free one.
+Owner n holds the file `owner-<n>.json`, created with O_EXCL, which is exclusive on NFS, too. A
+process that finds the newest owner dead creates the file of the next number; of several that try at
+once, one succeeds. The file of a released owner is marked as released and stays until the next
+owner removes it. Numbers never decrease, so that a slow rival cannot take an old number for free.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ UNKNOWN = "an unknown machine"
 
 
 class Busy(UserError):
-    """A folder's owner is at work, or may be."""
+    """The owner of a folder is alive, or may be."""
 
 
 class Ownership:
-    """The right to write to a folder, kept alive by a heartbeat until `release`."""
+    """The right to write to a folder; a heartbeat keeps it until `release`."""
 
     def __init__(self, path: Path, number: int, record: Owner) -> None:
         self.path, self.number, self.record = path, number, record
@@ -46,9 +46,9 @@ class Ownership:
 
     @classmethod
     def take(cls, folder: Path) -> Ownership:
-        """Take `folder`; raise Busy, which names its owner, if that lives.
+        """Take `folder`; raise Busy, which names the owner, if there is a live one.
 
-        An owner on another machine that seems dead is watched first, for three beats.
+        An owner on another machine that seems dead is first watched for three heartbeats.
         """
         while True:
             newest = max((number for number, _ in _owners(folder)), default=0)
@@ -58,28 +58,29 @@ class Ownership:
             try:
                 handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             except FileExistsError:
-                continue  # a rival was first; look again
+                continue  # a rival was faster: look again
             try:
                 with os.fdopen(handle, "w") as file:
                     file.write(json.dumps(record.to_json()))
-            except OSError:  # a full disk; an empty file would pass for an owner at work
+            except OSError:  # a full disk; an empty file would count as a live owner
                 path.unlink()
                 raise
             owners = _owners(folder)
             if max(number for number, _ in owners) != newest + 1:
                 path.unlink()
-                continue  # we came so late that the number had been used and removed
+                continue  # the number had already been used and removed
             for number, old in owners:
                 if number <= newest:
                     old.unlink(missing_ok=True)
-            for left in folder.glob(".owner-*.tmp"):  # of killed owners
+            for left in folder.glob(".owner-*.tmp"):  # files of killed owners
                 left.unlink(missing_ok=True)
             return cls(path, newest + 1, record)
 
     def keep_alive(self, beat: Callable[[], None], lost: Callable[[], None]) -> None:
-        """Renews the heartbeat from a thread every 15 s, and calls `beat` with it.
+        """Renew the heartbeat from a thread every 15 s, and call `beat` each time.
 
-        Calls `lost`, and ends, once another process has taken the folder: this one slept too long.
+        If another process has taken the folder because this one slept too long, call `lost` and
+        end the thread.
         """
         self._beat, self._lost = beat, lost
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -93,26 +94,26 @@ class Ownership:
                 records.write(self.path, replace(self.record, heartbeat=time.time()))
                 self._beat()
             except (OSError, Unreadable):
-                pass  # a full disk or server must not end the run; the next beat may succeed
+                pass  # a full disk must not end the run; the next heartbeat may succeed
 
     def is_held(self) -> bool:
-        """Tell whether the folder is still ours: nobody took it or made it anew meanwhile."""
+        """Return whether this process still owns the folder, and nobody took or replaced it."""
         numbers = [number for number, _ in _owners(self.path.parent)]
         if self.number not in numbers or max(numbers) != self.number:
             return False
         try:
             owner = records.read(Owner, self.path)
-        except Unreadable:  # the next beat tells, or writes it anew
+        except Unreadable:  # the next heartbeat decides, or writes it again
             return True
         return owner is not None and owner.is_same(self.record)
 
     def release(self) -> None:
-        """Give the folder back, once the heartbeat's thread writes no more."""
+        """End the heartbeat, and release the folder."""
         self._stop.set()
         if self._thread not in (None, threading.current_thread()):
             self._thread.join(BEAT_S)
         if self.is_held():
-            with suppress(OSError, Unreadable):  # that this process ended tells as much
+            with suppress(OSError, Unreadable):  # the end of this process releases it, too
                 records.write(self.path, replace(self.record, released=True))
 
 
@@ -120,12 +121,12 @@ class Ownership:
 def held(
     folder: Path, what: str, *, fix: str | None = None, patience_s: float = math.inf
 ) -> Iterator[Ownership]:
-    """Holds `folder` as a lock, made if need be, while others wait for it as this waits for them.
+    """Hold `folder`, made if it is missing, as a lock; wait as long as another process holds it.
 
-    `what` says after "waiting for" what is waited for, once. Raises Busy after `patience_s`, and
-    UserError with `fix` where the folder cannot be written.
+    `what` names the other process in the message "waiting for ...", which is logged once. Raise
+    Busy after `patience_s` seconds, and UserError with `fix` if the folder cannot be written.
     """
-    deadline, is_said = time.monotonic() + patience_s, False
+    deadline, is_logged = time.monotonic() + patience_s, False
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -134,10 +135,10 @@ def held(
         except Busy as busy:
             if time.monotonic() > deadline:
                 raise
-            if not is_said:
+            if not is_logged:
                 logger.info("waiting for %s", what)
                 logger.debug("%s", busy)
-            is_said = True
+            is_logged = True
             time.sleep(POLL_S)
         except OSError as error:
             raise UserError(
@@ -156,20 +157,20 @@ def _owners(folder: Path) -> list[tuple[int, Path]]:
         paths = list(folder.iterdir())
     except FileNotFoundError:
         return []
-    found = [(re.fullmatch(r"owner-(\d+)\.json", path.name), path) for path in paths]
-    return [(int(match[1]), path) for match, path in found if match]
+    matches = [(re.fullmatch(r"owner-(\d+)\.json", path.name), path) for path in paths]
+    return [(int(match[1]), path) for match, path in matches if match]
 
 
 def owner_of(folder: Path) -> Owner | None:
-    """Return the record of the process that may be running in `folder`, or None."""
+    """Return the record of the process that owns `folder`; None if there is no live one."""
     file = _newest(folder)
     return None if file is None else _live(file)
 
 
 def require_dead(folders: Iterable[Path]) -> None:
-    """Raise Busy if a folder's owner lives; watch those that cannot be told at a look, together.
+    """Raise Busy if one of the folders has a live owner.
 
-    Afterwards `Ownership.take` need not wait for any of them.
+    Owners on other machines are watched, all at the same time. `Ownership.take` then need not wait.
     """
     files = {file: folder for folder in folders if (file := _newest(folder)) is not None}
     for file, folder in files.items():
@@ -185,33 +186,33 @@ def _newest(folder: Path) -> Path | None:
 
 
 def _read(file: Path) -> Owner | None:
-    """Return the owner that a file names; None if there is none or it has gone."""
+    """Return the owner that a file names; None if there is none, or if it is gone."""
     try:
         owner = records.read(Owner, file)
-    except Unreadable:  # its owner is writing it just now, or died doing so
+    except Unreadable:  # its owner is writing it, or died while writing
         return Owner(host=UNKNOWN, pid=0, heartbeat=0)
     me = this_process()
     if owner is None or owner.released:
         return None
     if owner.job is not None and owner.job == me.job and owner.restarts != me.restarts:
-        return None  # the job was requeued: it is us
+        return None  # this process is the same job, requeued
     return owner
 
 
 def _live(file: Path) -> Owner | None:
-    """Return the record of an owner that may still be running, or None."""
+    """Return the record of an owner that may be alive, or None."""
     owner = _read(file)
     return owner if owner is not None and is_alive(owner, file) else None
 
 
 def _may_be_renewed(file: Path) -> bool:
-    """Tell whether only watching a file shows that its owner is dead."""
+    """Return whether a file must be watched to find out that its owner is dead."""
     owner = _read(file)
     return owner is not None and not owner.is_here
 
 
 def _busy(folder: Path, file: Path, owner: Owner) -> Busy:
-    """Return the error for a folder whose owner lives."""
+    """Return the error for a folder that has a live owner."""
     age = max(0.0, age_s(file) or 0.0)
     who = f"process {owner.pid} on {owner.host}"
     if owner.host == UNKNOWN:
@@ -223,5 +224,5 @@ def _busy(folder: Path, file: Path, owner: Owner) -> Busy:
         return Busy(given, free, another)
     if age < STALE_S:
         return Busy(given, "one process a run; it is free when that process ends", another)
-    hung = f"{given}: it is there, but it hangs or is stopped"
+    hung = f"{given}: the process exists, but hangs or is stopped"
     return Busy(hung, "the end of that process", f"kill {owner.pid}")

@@ -1,8 +1,8 @@
 """JSON records: dataclasses with one writer and one reader that trusts no file.
 
 A record is a subclass of `Record`. `read` checks each value against the annotation of its field and
-names what is wrong; `write` keeps a damaged file under another name before it takes its place.
-Keys that this version does not know stay in the record. Imports no torch.
+names a wrong value. `write` first renames a damaged file that it would replace. Keys that this
+version does not know are kept in the record. Imports no torch.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _JSON_NAMES |= {int: "a whole number", float: "a number", NoneType: "null"}
 
 
 class Unreadable(UserError):
-    """A file that the system does not let us read."""
+    """A file that the system refuses to read."""
 
 
 class Damaged(Unreadable):
-    """A file whose content is not the record that it should be."""
+    """A file whose content is not the expected record."""
 
 
 @dataclass(kw_only=True)
 class Record:
-    """Base class of everything that is stored as a JSON object.
+    """Base class of all records that are stored as a JSON object.
 
     `unknown` holds the keys that this version does not know, so that rewriting keeps them.
     """
@@ -47,9 +47,9 @@ class Record:
 
     @classmethod
     def from_json(cls, values: Any, at: str = "") -> Self:
-        """Return the record of JSON values; raise ValueError that names the value that is wrong.
+        """Return the record of JSON values; raise a ValueError that names a wrong value.
 
-        `at` is the name of the values in a larger record.
+        `at` is the name of the values within a larger record.
         """
         if not isinstance(values, dict):
             raise ValueError(f"{at or 'it'} is {_json_name(values)}, not an object")
@@ -94,7 +94,7 @@ def read(kind: type[R], path: Path) -> R | None:
 
 
 def write(path: Path, record: Record, mode: int = 0o666) -> None:
-    """Write a record as a whole file; a damaged file in its place is kept under another name."""
+    """Write a record as a whole file; rename a damaged file that it would replace."""
     keep_damaged(type(record), path)
     write_json(path, record.to_json(), mode)
 
@@ -102,7 +102,7 @@ def write(path: Path, record: Record, mode: int = 0o666) -> None:
 def keep_damaged(kind: type[Record], path: Path) -> Path | None:
     """Rename a damaged file to `<name>.damaged-<n>` and warn; return the new path, if any.
 
-    Raise Unreadable for a file that cannot be read, and so must not be replaced.
+    Raise Unreadable for a file that cannot be read: it must not be replaced.
     """
     try:
         read(kind, path)
@@ -146,13 +146,13 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
 
 
 def write_json(path: Path, values: Any, mode: int = 0o666) -> None:
-    """Write JSON values as a whole file; the caller redacts what is only for reading."""
+    """Write JSON values as a whole file; the caller removes secrets from them."""
     with whole_file(path, mode) as file:
         file.write((json.dumps(values, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the values of a JSON file; {} if there is none or it holds no JSON object."""
+    """Return the object in a JSON file; {} if there is no file or no object in it."""
     try:
         values = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -180,7 +180,7 @@ def _is_required(entry: Field[Any]) -> bool:
 
 
 def _checked(value: Any, kind: Any, at: str) -> Any:
-    """Return a JSON value as a field of type `kind` holds it; raise ValueError if it does not."""
+    """Return a JSON value as a value of type `kind`; raise ValueError if it has another type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value

@@ -1,4 +1,4 @@
-"""What `status.json` holds of a run: how far it is, how it ended, and who is to run it."""
+"""The record in `status.json`: the progress of a run, how it ended, and who is to run it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Status(Record):
 
     @classmethod
     def from_json(cls, values: Any, at: str = "") -> Self:
-        """Return the status of JSON values; version 1 had other names for two of them."""
+        """Return the status of JSON values; version 1 had other names for two of its fields."""
         if isinstance(values, dict) and values.get("version", 1) == 1:
             values = {_RENAMED.get(key, key): value for key, value in values.items()}
             values["version"] = 2

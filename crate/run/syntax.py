@@ -1,4 +1,4 @@
-"""A Python file as its syntax tree: comments, formatting and docstrings do not count.
+"""Hashes of Python files by their syntax trees, without comments, formatting and docstrings.
 
 Imports no torch.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DIGITS = 12  # hexadecimal; 48 bits
-# Fields that repeat what the rest of the tree says, or that are comments.
+# Fields that are redundant, or that hold comments.
 SKIPPED = frozenset(("ctx", "kind", "type_comment", "type_ignores"))
 WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -27,7 +27,7 @@ class Import(NamedTuple):
 
 
 class Source(NamedTuple):
-    """The hash of a file's syntax tree, and its import statements wherever they stand."""
+    """The hash of a file's syntax tree, and all its import statements, also those in functions."""
 
     digest: str
     imports: tuple[Import, ...]
@@ -67,9 +67,9 @@ def _imports(tree: ast.Module) -> Iterator[Import]:
 
 
 def _add(node: object, words: list[str]) -> None:
-    """Add to `words` what determines a tree, the same in every version of Python.
+    """Add to `words` the words that identify a tree in every version of Python.
 
-    Fields that are empty are left out, because later versions have more of them.
+    Empty fields are left out, because later versions have more of them.
     """
     if isinstance(node, list):
         words.append("[")
@@ -91,7 +91,7 @@ def _add(node: object, words: list[str]) -> None:
 
 
 def _field(node: ast.AST, name: str) -> object:
-    """Return a field of a node: without docstrings, and f-strings with adjacent texts as one."""
+    """Return a field of a node, without docstrings, and with adjacent texts of f-strings joined."""
     if name in SKIPPED:
         return None
     if name == "body" and isinstance(node, WITH_DOCSTRING):
@@ -102,7 +102,7 @@ def _field(node: ast.AST, name: str) -> object:
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """Return the parts of an f-string with adjacent texts as one, which versions split apart."""
+    """Return the parts of an f-string; adjacent texts, which some versions split, are joined."""
     parts: list[ast.expr] = []
     for value in values:
         last = parts[-1] if parts else None
