@@ -1,4 +1,4 @@
-"""Trackers: where metrics go. A tracker never stops a run, and never makes it wait."""
+"""Trackers: where metrics go. A tracker never stops or delays a run."""
 
 from crate.tracking.base import Tracker, Trackers
 from crate.tracking.jsonl import Jsonl

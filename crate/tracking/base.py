@@ -1,4 +1,4 @@
-"""The face that all trackers share, and several of them as one."""
+"""The interface of trackers, and several of them as one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ logger = logging.getLogger("crate")
 
 
 class Tracker:
-    """Takes metrics and keeps none.
+    """The base class of trackers; it ignores all metrics.
 
-    `start` comes once before the first metrics with the run's folder, signature and resolved
-    configuration; `log` with a step, the metrics' names and values; `finish` once at the end.
+    `start` is called once before the first metrics, `log` for each row of metrics, and `finish`
+    once at the end with the state of the run.
     """
 
     def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ class Tracker:
 
 
 class Trackers(Tracker):
-    """Several trackers as one; what one of them raises is said once, and it is left out then."""
+    """Several trackers as one; a tracker that raises an error is removed, with a warning."""
 
     def __init__(self, trackers: list[Tracker]) -> None:
         self.waiting = trackers

@@ -19,9 +19,9 @@ def as_line(step: int, metrics: dict[str, float]) -> str:
 
 
 class Jsonl(Tracker):
-    """Appends each call's metrics to metrics.jsonl as one line, given to the system at once.
+    """Append the metrics of each call to metrics.jsonl as one line, without a buffer.
 
-    What a full disk refuses is kept and tried again with the next line: the file has no gap.
+    Lines that a full disk refuses are written with the next line, so that the file has no gap.
     """
 
     def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:

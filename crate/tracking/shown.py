@@ -1,4 +1,4 @@
-"""What of a configuration goes to a server: no place on this machine."""
+"""The part of a configuration that a server gets: without folders of this machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def shown(config: dict[str, Any]) -> dict[str, Any]:
 def flat(swept: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Return swept values by short names, for columns and filters: `{"sparsity": 0.5}`.
 
-    A name that the configuration itself has at its top, such as `model`, gets `swept_` before it;
-    `seed` is there already.
+    A name that is a top-level key of the configuration, such as `model`, gets the prefix `swept_`.
+    `seed` is left out, because the configuration contains it.
     """
     names = short_names(swept)
     values = {
@@ -28,7 +28,7 @@ def flat(swept: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 
 
 def objective(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what the best value is kept of: the sweep's metric, or the run's objective."""
+    """Return the objective whose best value is kept: the sweep's if it names one, or the run's."""
     metric, own = (config.get("sweep") or {}).get("metric"), config.get("objective") or {}
     return {"metric": metric} if metric and metric != own.get("metric") else own
 

@@ -11,23 +11,23 @@ from crate.tracking.base import Tracker
 
 
 class TensorBoard(Tracker):
-    """Writes each metric as a scalar, and the configuration as a text."""
+    """Write each metric as a scalar, and the configuration as text."""
 
     def start(self, folder: RunFolder, signature: str, config: dict[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        rows = folder.read_metrics()  # of a resumed run, up to its checkpoint
+        rows = folder.read_metrics()  # a resumed run has them up to its checkpoint
         resumed = rows[-1]["step"] + 1 if rows else 0
-        # What a killed run wrote from this step on is passed over by TensorBoard.
+        # TensorBoard ignores what a killed run wrote from this step on.
         self.writer = SummaryWriter(str(folder.path / "tensorboard"), purge_step=resumed)
         if not rows:
             text = yaml.safe_dump(config, sort_keys=False).replace("\n", "\n    ")
-            self.writer.add_text("config", f"    {text}")  # indented: Markdown's code block
+            self.writer.add_text("config", f"    {text}")  # indented, as a code block of Markdown
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
-        self.writer.flush()  # a kill then loses nothing that a checkpoint knows of
+        self.writer.flush()  # if the run is killed, no row before a checkpoint is lost
 
     def finish(self, state: str) -> None:
         self.writer.close()

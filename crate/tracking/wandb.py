@@ -1,9 +1,9 @@
-"""Metrics to Weights & Biases, by a process of its own that cannot hold up the run.
+"""Metrics to Weights & Biases, through a separate process that cannot delay the run.
 
-The run never imports wandb. A thread feeds `crate.tracking.wandb_process`, line by line, from a
-bounded queue. That process is in a session of its own, so that Ctrl-C does not reach it; the hooks
-of wandb on signals, output and exit stay in there. Where it ends too early it is started once more
-and gets what metrics.jsonl holds; where it does not end in time it is killed.
+The run never imports wandb. A thread feeds `crate.tracking.wandb_process` from a bounded queue, one
+line per message. That process has its own session, so that Ctrl-C does not reach it, and contains
+wandb's hooks on signals, output and exit. If it ends too early, it is started once more and
+receives the rows of metrics.jsonl; if it does not end in time, it is killed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ logger = logging.getLogger("crate")
 
 
 class Wandb(Tracker):
-    """Logs to wandb, online or offline; `options` are the fields of its node in the schema.
+    """Log to wandb, online or offline; `options` are the fields of its node in the schema.
 
-    Rows that find the queue full, or that wandb's process did not take, are counted as dropped.
+    Rows are counted as dropped if the queue is full, or if wandb's process does not accept them.
     """
 
     def __init__(self, queue_size: int, finish_timeout_s: float, **options: Any) -> None:
@@ -44,7 +44,7 @@ class Wandb(Tracker):
         again = len(list(folder.path.parent.glob(f"*-{signature}-old-*")))
         first = {
             "dir": str(folder.path),
-            "id": f"{signature}-{again}" if again else signature,  # rerun: not into the old curve
+            "id": f"{signature}-{again}" if again else signature,  # a rerun gets another curve
             "project": options["project"],
             "entity": options["entity"],
             "mode": options["mode"],
@@ -54,13 +54,13 @@ class Wandb(Tracker):
             "name": options["name"] or folder.path.name.removesuffix(f"-{signature}"),
             "config": shown(config) | flat(options["swept"], config) | known,
             "objective": objective(config),
-            "limit_s": self.finish_timeout_s / 3,  # to start, to start offline instead, to upload
+            "limit_s": self.finish_timeout_s / 3,  # for each of: start, start offline, upload
         }
         self.first = redact(first)
-        # Counts of rows in metrics.jsonl: at the start, logged, taken by wandb.
+        # Numbers of rows in metrics.jsonl: at the start, logged, accepted by wandb.
         self.begun = self.logged = self.taken = len(folder.read_metrics())
-        self.said = folder.path / "wandb" / "process.log"
-        self.said.parent.mkdir(exist_ok=True)
+        self.output = folder.path / "wandb" / "process.log"
+        self.output.parent.mkdir(exist_ok=True)
         self.process = self._open()
         self.thread = threading.Thread(target=self._feed, daemon=True)
         self.thread.start()
@@ -72,12 +72,12 @@ class Wandb(Tracker):
         except queue.Full:
             if not self.full:
                 many = f"{self.queue.maxsize} rows are waiting"
-                logger.warning("wandb: %s; rows are dropped while that lasts", many)
+                logger.warning("wandb: %s; further rows are dropped until it catches up", many)
             self.full = True
         self.logged += 1
 
     def finish(self, state: str) -> None:
-        """Waits for wandb, but not beyond `finish_timeout_s` or Ctrl-C; says what it missed."""
+        """Wait for wandb for at most `finish_timeout_s` or until Ctrl-C; warn of dropped rows."""
         begun = time.monotonic()
         last = (self.logged, {"finish": state})
         try:
@@ -88,20 +88,20 @@ class Wandb(Tracker):
         if self.thread.is_alive():
             self.killed = True
             self.process.kill()
-            logger.warning("wandb: not done after %.0f s and killed", time.monotonic() - begun)
-            self.queue.put(last)  # the thread, freed now, makes room for it
+            logger.warning("wandb: killed, not done after %.0f s", time.monotonic() - begun)
+            self.queue.put(last)  # the thread, no longer blocked, makes room for it
             self.thread.join(1)
         if dropped := self.logged - self.taken:
             many = f"{dropped} of {self.logged - self.begun}"
             logger.warning("wandb: %s rows dropped; metrics.jsonl has them all", many)
 
     def _open(self) -> subprocess.Popen[bytes]:
-        with open(self.said, "ab") as said:
+        with open(self.output, "ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "crate.tracking.wandb_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=output,
                 cwd=CHECKOUT,
                 # wandb would report its own failures, with our traceback, to a third party.
                 env={"WANDB_ERROR_REPORTING": "false"} | os.environ,
@@ -109,10 +109,10 @@ class Wandb(Tracker):
             )
 
     def _feed(self) -> None:
-        """Hands over what is in the queue until the last message; the thread's work."""
+        """Pass on the messages in the queue, up to the last one; runs in the thread."""
         alive = self._begin(self.begun)
         message: dict[str, Any] = {}
-        while "finish" not in message:  # where wandb is gone, the rest is taken out all the same
+        while "finish" not in message:  # without wandb, the queue is emptied all the same
             position, message = self.queue.get()
             if alive and not self._ask(message):
                 alive = self._begin_again(position) and self._ask(message)
@@ -120,11 +120,12 @@ class Wandb(Tracker):
         self.process.wait()
 
     def _begin(self, position: int) -> bool:
-        """Hands over the start and the rows before `position` of metrics.jsonl."""
+        """Send the start message, with the rows of metrics.jsonl before `position`."""
         rows = self.folder.read_metrics()[:position]
         return self._ask(self.first | {"parent": os.getpid(), "rows": rows})
 
     def _begin_again(self, position: int) -> bool:
+        """Start the process for the second and last time; return whether it accepts messages."""
         if self.restarted or self.killed:
             return False
         self.restarted = True
@@ -135,16 +136,16 @@ class Wandb(Tracker):
         return begun
 
     def _ask(self, message: dict[str, Any]) -> bool:
-        """Sends one line and says what is answered; False where the process is gone."""
+        """Send one message and log the answer; return False if the process has ended."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None and stdout is not None  # both are pipes
         try:
             stdin.write(json.dumps(message, default=str).encode() + b"\n")
             stdin.flush()
             answer = json.loads(stdout.readline())
-        except (OSError, ValueError):  # no pipe to write to, or no line to read
+        except (OSError, ValueError):  # the pipe is closed, or no line came back
             if not self.killed:
-                logger.warning("wandb: its process ended, see %s; the run goes on", self.said)
+                logger.warning("wandb: its process ended, see %s; the run goes on", self.output)
             return False
         for level, text in answer.items():
             logger.log(logging.getLevelNamesMapping()[level], "wandb: %s", text)

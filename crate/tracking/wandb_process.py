@@ -1,7 +1,8 @@
-"""The process that talks to wandb; started and fed by `crate.tracking.wandb`.
+"""The process that uses wandb; `crate.tracking.wandb` starts and feeds it.
 
-It reads a line of JSON and answers with one, {} or {level: what to say}: first how to start, then
-{"log": row} for each row and {"finish": state}. Where the run is gone before that, it was killed.
+It reads lines of JSON: first the options to start with, then {"log": row} for each row, and
+{"finish": state}. It answers each line with {} or {level: message}. If the run is gone before the
+last line, it was killed.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ WATCH_S = 0.5
 
 
 def main() -> None:
-    """Logs what it is told to, until the run ends or is gone."""
+    """Log to wandb until the run ends or is gone."""
     pipe, answers = _take_pipes()
 
-    def answer(said: dict[str, str]) -> None:
-        answers.write(json.dumps(said).encode() + b"\n")
+    def answer(messages: dict[str, str]) -> None:
+        answers.write(json.dumps(messages).encode() + b"\n")
         answers.flush()
 
     first = json.loads(pipe.readline())
     parent, rows = first.pop("parent"), first.pop("rows")
     best = Best(Objective(**first.pop("objective")))
-    run, said = begin(**first)
+    run, started = begin(**first)
     for number, row in enumerate(rows):
-        if number >= run.starting_step:  # wandb has those before
+        if number >= run.starting_step:  # wandb has the rows before it
             run.log(row)
         best.note(run, row)
-    answer(said)
+    answer(started)
     for message in messages(pipe, parent):
         if "finish" in message:
             answer(end(run, message["finish"]))
@@ -56,7 +57,7 @@ class Best:
         self.objective, self.value = objective, objective.worst
 
     def note(self, run: Any, row: dict[str, Any]) -> None:
-        """Update the summary where a row of the history has a better value."""
+        """Update the summary if a row has a better value."""
         metric = self.objective.metric
         if metric in row and self.objective.is_better(row[metric], self.value):
             self.value = row[metric]
@@ -64,9 +65,9 @@ class Best:
 
 
 def messages(pipe: IO[bytes], parent: int) -> Iterator[dict[str, Any]]:
-    """Yields what comes through the pipe while the run's process is there.
+    """Yield the messages in the pipe as long as the run's process lives.
 
-    The pipe alone does not tell: the run's loader processes hold it open for a while.
+    The end of the pipe is no sufficient sign: the run's loader processes keep it open for a while.
     """
     while os.getppid() == parent:
         if select.select([pipe], [], [], WATCH_S)[0]:
@@ -76,7 +77,7 @@ def messages(pipe: IO[bytes], parent: int) -> Iterator[dict[str, Any]]:
 
 
 def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str]]:
-    """Returns a wandb run, offline where none is to be had online, and what to say of it."""
+    """Return a wandb run, offline if it cannot be online, and the messages about it."""
     import wandb
 
     settings = wandb.Settings(
@@ -86,7 +87,7 @@ def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str
         silent=True,
         program="launch.py",
         host="",
-        # Nothing but metrics and configuration: no output, code, diff, machine or package list.
+        # Send metrics and configuration only: no output, code, diff, machine or package list.
         console="off",
         save_code=False,
         disable_code=True,
@@ -95,26 +96,26 @@ def begin(mode: str, limit_s: float, **options: Any) -> tuple[Any, dict[str, str
         x_disable_stats=True,
         x_disable_machine_info=True,
         x_save_requirements=False,
-        x_transaction_log_flush_interval=1,  # seconds of rows that a dying machine takes along
+        x_transaction_log_flush_interval=1,  # seconds between writes; a crash loses no more
     )
     options |= {"settings": settings, "resume": "allow"}
     chosen, why = decide(mode, wandb.setup().settings)
     try:
         run = wandb.init(mode=chosen, **options)
-        said = {"INFO": f"{chosen} as run {run.id}, {why}"}
+        messages = {"INFO": f"{chosen} as run {run.id}, {why}"}
     except Exception as error:
         if chosen != "online":
             raise
-        wandb.teardown()  # its service still holds the run's id
+        wandb.teardown()  # otherwise its service keeps the run's id
         run = wandb.init(mode="offline", **options)
-        said = {"WARNING": f"offline as run {run.id}, online failed: {_first_line(error)}"}
+        messages = {"WARNING": f"offline as run {run.id}, online failed: {_first_line(error)}"}
     run.define_metric("step")
     run.define_metric("*", step_metric="step")
-    return run, said
+    return run, messages
 
 
 def decide(mode: str, settings: Any) -> tuple[Any, str]:
-    """Returns online, offline or what WANDB_MODE says, and why."""
+    """Return the mode, and the reason for it: online, offline, or the value of WANDB_MODE."""
     if mode != "auto":
         return mode, f"as tracker.mode={mode} says"
     if asked := os.environ.get("WANDB_MODE"):
@@ -130,8 +131,8 @@ def decide(mode: str, settings: Any) -> tuple[Any, str]:
 
 
 def end(run: Any, state: str) -> dict[str, str]:
-    """Closes the run; returns what to say of it."""
-    upload = f"wandb sync --include-online {run.settings.sync_dir}"  # without: skipped in silence
+    """Close the run; return the messages about its end."""
+    upload = f"wandb sync --include-online {run.settings.sync_dir}"  # wandb skips others silently
     try:
         run.finish(exit_code=0 if state == "finished" else 1)
     except Exception as error:
@@ -154,7 +155,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """Returns stdin and stdout, out of the reach of what else this process prints or starts."""
+    """Return stdin and stdout, after replacing them for all other code in this process."""
     pipe, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
