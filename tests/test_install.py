@@ -19,6 +19,7 @@ from PIL import Image
 
 from crate.config.schema import dump
 from crate.data import transforms
+from crate.data.source import Source
 from crate.paths import CHECKOUT
 from crate.tasks.export import export_checkpoint
 from crate.tasks.identity import prepare
@@ -122,7 +123,7 @@ def test_exports_work_elsewhere_by_the_lines_that_are_printed(
         path = tmp_path / f"{name}.pt"
         values = {"model": network.state_dict(), "config": dump(config)}
         checkpoint.write(path, values | {"label_names": ["cat", "dog", "owl"]})
-        image = transforms.evaluation(config.data)(Image.open(photograph))
+        image = transforms.evaluation(config.data)(Source([(Image.open(photograph), 0)], 3)[0][0])
         image = transforms.Normalize(config.data.mean, config.data.std)(image[None])
         with torch.no_grad():
             logits = network(image)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from crate.config import suggestions
-from crate.config.schema import Downloadable, Downloaded, Folder
+from crate.config.schema import Downloaded, Folder
 from crate.data import facts
 from crate.data.cache.setting import complete_cache
 from crate.data.images import layout
@@ -52,11 +52,12 @@ def _complete_root(cfg: DictConfig) -> list[UserError]:
     kind = OmegaConf.get_type(cfg.data)
     if kind is Folder:
         return _complete_folder(cfg)
-    if not issubclass(kind, Downloadable):
-        return []
     row = _published(cfg.data)
-    if row is None:
-        return [_unknown_set(cfg.data.published)] if kind is Downloaded else []
+    if kind is Downloaded and row is None:
+        is_given = not OmegaConf.is_missing(cfg.data, "published")
+        return [_unknown_set(cfg.data.published)] if is_given else []
+    if row is None or row.torchvision is None:
+        return []
     cfg.data.root = str(absolute(cfg.data.root or default_root(row.name)))
     try:
         if not cfg.data.download:

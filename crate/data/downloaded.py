@@ -51,7 +51,8 @@ class Files(ImageFiles):
     def __init__(self, split: str, root: str, download: bool = True, name: str = "") -> None:
         self.name = name or self.name
         images, reader = _read(self.name, split, root, download)
-        self.paths, self.labels = (getattr(images, each) for each in (reader.paths, reader.labels))
+        assert reader.paths and reader.labels, self.name
+        self.paths, self.labels = getattr(images, reader.paths), getattr(images, reader.labels)
         self.classes = getattr(images, "classes", None)  # not in every version of torchvision
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from crate.data.images.split import Split, whole
 
 
-def label_names(images: Any, num_classes: int) -> list[str] | None:
-    """Return the names of the classes in the order of their labels, or None if nothing tells them.
+def label_names(images: Split, num_classes: int) -> list[str] | None:
+    """Return the names of the classes in the order of their labels, or None if there are none.
 
     They are the attribute `classes` of a data set, as torchvision's data sets have it.
     """
-    whole = getattr(images, "dataset", images)  # of a Subset
-    names = getattr(whole, "classes", None)
-    is_named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-    return list(names) if is_named and len(names) == num_classes else None
+    names = getattr(whole(images), "classes", None)
+    if not isinstance(names, list | tuple) or len(names) != num_classes:
+        return None
+    return list(names) if all(isinstance(name, str) for name in names) else None

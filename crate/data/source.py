@@ -1,46 +1,53 @@
-"""A split whose images are files: read the fastest way, and resized where that comes first."""
+"""The images of a split as the transforms take them: tensors with the model's channels."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from torch import Tensor
 from torch.utils.data import Subset
 
-from crate.data.transforms import Channels
+from crate.data.images.channels import Channels
+from crate.data.images.split import Split, whole
 
 
 class Source:
-    """Images of a split as uint8 tensors (C, H, W), and labels.
+    """Images of a split as tensors (in_chans, H, W), and labels.
 
-    `images` has `paths` and `labels` beside what any data set has; a `Subset` of such will do.
-    `resize` is applied to each image, None leaves it as it is.
+    They are uint8 unless a user's own data set gives tensors of another type. Image files are read
+    in the fastest way. `resize` is applied to each image.
     """
 
     def __init__(
-        self, images: Any, in_chans: int, resize: Callable[[Tensor], Tensor] | None = None
+        self, images: Split, in_chans: int, resize: Callable[[Tensor], Tensor] | None = None
     ) -> None:
-        is_part = isinstance(images, Subset)
-        self.images = images.dataset if is_part else images
-        self.indices: Sequence[int] = images.indices if is_part else range(len(images))
+        self.images: Split = images
+        self.indices: Sequence[int] = range(len(images))
+        if isinstance(images, Subset):
+            self.images, self.indices = whole(images), images.indices
         self.notes: list[str] = getattr(self.images, "notes", [])
-        self.num_channels = in_chans
-        self.resize, self._channels = resize, Channels(in_chans)
-        is_quick = in_chans == 3 and hasattr(self.images, "pixels")
-        self._read = self.images.pixels if is_quick else self.images.__getitem__
+        self.num_channels, self.resize = in_chans, resize
+        self._channels = Channels(in_chans)
+        pixels = getattr(self.images, "pixels", None)
+        self._read = pixels if in_chans == 3 and pixels else self.images.__getitem__
 
-    @staticmethod
-    def fits(images: Any) -> bool:
-        """Tells whether a data set names the files of its images."""
-        whole = images.dataset if isinstance(images, Subset) else images
-        return hasattr(whole, "paths") and hasattr(whole, "labels")
+    @property
+    def has_files(self) -> bool:
+        """Whether the data set names the files of its images, so that they can be cached."""
+        return hasattr(self.images, "paths") and hasattr(self.images, "labels")
 
     @property
     def paths(self) -> list[str]:
         """The files, in the order of the images."""
-        return [str(self.images.paths[index]) for index in self.indices]
+        paths = self.images.paths  # type: ignore[attr-defined]  # see has_files
+        return [str(paths[index]) for index in self.indices]
+
+    @property
+    def labels(self) -> list[int]:
+        """The labels, in the order of the images."""
+        labels = self.images.labels  # type: ignore[attr-defined]  # see has_files
+        return [int(labels[index]) for index in self.indices]
 
     @property
     def top(self) -> str:
@@ -48,9 +55,9 @@ class Source:
         return os.path.commonpath([os.path.dirname(path) for path in self.paths])
 
     @property
-    def labels(self) -> list[int]:
-        """The labels, in the order of the images."""
-        return [int(self.images.labels[index]) for index in self.indices]
+    def resized_to(self) -> list[int]:
+        """What `resize` resizes to: [shorter side] or [height, width]; [] without it."""
+        return list(getattr(self.resize, "size", None) or [])
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -1,25 +1,27 @@
-"""The data sets of a run: one for each split."""
+"""The data sets of a run, one for each split."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from crate.config.schema import Data
 from crate.config.target import call
 from crate.data import facts
 from crate.data.cache.setting import folder_of_caches
 from crate.data.folder import Folder
+from crate.data.images.split import Split, whole
 from crate.data.loading.seeds import DATA_SEED, kept_generators, seed_generators
 from crate.errors import UserError
 
 
-def load_split(data: Data, split: str, outputs: str | None = None) -> Any:
-    """Returns the data set of one split ("train" or "val"); raises UserError where it is empty.
+def load_split(data: Data, split: str, outputs: str | None = None) -> Split:
+    """Return the data set of one split, "train" or "val".
 
-    What a check of its files found is kept with the caches of `outputs`; None: nowhere.
+    If its files are checked, the result is stored with the caches of `outputs`, or not at all with
+    None. Raise UserError if the split is empty.
     """
     with kept_generators():
         seed_generators(DATA_SEED)
@@ -31,11 +33,11 @@ def load_split(data: Data, split: str, outputs: str | None = None) -> Any:
     return images
 
 
-def load_splits(data: Data, outputs: str | None = None) -> dict[str, Any]:
-    """Returns the splits "train" and "val", by which the best is chosen; see `load_split`.
+def load_splits(data: Data, outputs: str | None = None) -> dict[str, Split]:
+    """Return the splits "train" and "val"; the best weights are chosen by the latter.
 
-    With `data.val_fraction` that is a part of the training split, the same for every seed, and
-    "test" is the evaluation split, which then chooses nothing.
+    With `data.val_fraction` "val" is a part of the training split, the same for every seed, and
+    "test" is the evaluation split, by which nothing is chosen. See `load_split`.
     """
     train, evaluation = (load_split(data, split, outputs) for split in ("train", "val"))
     if not data.val_fraction:
@@ -44,14 +46,15 @@ def load_splits(data: Data, outputs: str | None = None) -> dict[str, Any]:
     if not 0 < num_val < len(train):
         raise facts.empty_split(data.val_fraction, len(train))
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0)).tolist()
+    dataset = cast("Dataset[Any]", train)  # torch asks for its class, and uses what a Split has
     return {
-        "train": Subset(train, sorted(order[num_val:])),
-        "val": Subset(train, sorted(order[:num_val])),
+        "train": Subset(dataset, sorted(order[num_val:])),
+        "val": Subset(dataset, sorted(order[:num_val])),
         "test": evaluation,
     }
 
 
-def notes(splits: dict[str, Any]) -> list[str]:
-    """Returns the lines in which data sets say what they left out, each once."""
-    wholes = [getattr(images, "dataset", images) for images in splits.values()]
-    return list(dict.fromkeys(note for whole in wholes for note in getattr(whole, "notes", [])))
+def notes(splits: dict[str, Split]) -> list[str]:
+    """Return the lines in which data sets name what they left out, each once."""
+    lines = [note for images in splits.values() for note in getattr(whole(images), "notes", [])]
+    return list(dict.fromkeys(lines))

@@ -11,6 +11,7 @@ from crate.config.target import call
 from crate.data import transforms
 from crate.data.digits import Digits
 from crate.data.loading.loader import train_batches
+from crate.data.source import Source
 from crate.tasks.identity import prepare
 
 NAMES = ("randaugment", "trivialaugment")
@@ -19,8 +20,9 @@ NAMES = ("randaugment", "trivialaugment")
 def augmented(composed, *typed, workers=0, in_chans=1, epochs=1, start=0):
     config = prepare(composed(*typed, f"data.in_chans={in_chans}"))
     augment = transforms.training(config.data, call(config.augment, img_size=(16, 16)))
+    images = Source(Digits("val"), in_chans)
     found = train_batches(
-        Digits("val"), augment, batch_size=90, seed=3, start=start, stop=4 * epochs, workers=workers
+        images, augment, batch_size=90, seed=3, start=start, stop=4 * epochs, workers=workers
     )
     return torch.cat([images for images, _ in found])
 

@@ -10,6 +10,7 @@ import torch
 
 from crate.data import transforms
 from crate.data.cache import choice, files
+from crate.data.source import Source
 from crate.data.splits import load_splits
 from crate.errors import UserError
 from tests.data.folders import config_of, evaluated, same, splits_of, trained
@@ -21,7 +22,7 @@ def test_evaluation_from_the_cache_is_evaluation_without_it_exactly(photographs,
     data = config_of(photographs, cache_px=40, **changes)
     cached, where = splits_of(data, tmp_path)
     assert where == str(tmp_path / "cache")
-    plain = load_splits(data)
+    plain = {name: Source(each, data.in_chans) for name, each in load_splits(data).items()}
     for name in set(plain) - {"train"}:
         assert isinstance(cached[name], files.Cached)
         for ours, theirs in zip(

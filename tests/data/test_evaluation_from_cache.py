@@ -65,12 +65,12 @@ def evaluated(outputs, *overrides):
 def test_metrics_out_of_the_cache_are_those_of_the_files_whose_content_is_not_read(trained):
     tree, outputs = trained
     plain, said = evaluated(outputs, "data.cache=off")
-    assert "out of the cache" not in said
+    assert "from the cache" not in said
     best = run_folder(outputs) / "checkpoints" / "best.pt"
     with zeroed(tree, keep_times=True):  # the same cache, and no images
         cached, said = evaluated(outputs)
         assert cached == plain
-        assert f"images out of the cache {outputs / 'cache'}" in said
+        assert f"reading images from the cache {outputs / 'cache'}" in said
     with zeroed(tree, keep_times=False):  # the cache is not of these files any more
         done = launch("task=evaluate", f"checkpoint={best}")
         assert done.returncode == 1 and "cannot be read as an image" in done.stderr
@@ -94,12 +94,12 @@ def test_another_resolution_and_a_torn_cache_are_read_from_the_files(trained):
     _, outputs = trained
     plain, said = evaluated(outputs, "data.cache=off", "data.img_size=24")
     assert evaluated(outputs, "data.img_size=24")[0] == plain
-    assert "out of the cache" not in said
+    assert "from the cache" not in said
     before = sorted(outputs.glob("cache/*"))
     plain, _ = evaluated(outputs, "data.cache=off")
     for file in outputs.glob("cache/*/images.u8"):
         with open(file, "r+b") as images:
             images.truncate(1000)
     line, said = evaluated(outputs)
-    assert line == plain and "is refused: images.u8 holds 1,000 of" in said
+    assert line == plain and "is not used: images.u8 holds 1,000 of" in said
     assert sorted(outputs.glob("cache/*")) == before  # evaluation builds none

@@ -13,6 +13,7 @@ from crate.data import transforms
 from crate.data.folder import Folder
 from crate.data.images.image import read_image
 from crate.data.loading.loader import eval_batches, train_batches
+from crate.data.source import Source
 from crate.data.splits import notes
 from crate.errors import UserError
 from tests.launching import TINY, launch, launch_ranks, run_folder, status
@@ -142,7 +143,7 @@ def tree(photograph, tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_unreadable_image_is_said_in_one_line_from_a_worker_too(tree, workers):
-    folder = Folder("train", str(tree))
+    folder = Source(Folder("train", str(tree)), 3)
     transform = transforms.evaluation(DATA)
     common = {"batch_size": 4, "workers": workers}
     for batches in (
@@ -166,7 +167,13 @@ def test_skip_leaves_out_what_cannot_be_read_before_training(tree):
     (note,) = notes({"train": skipped, "val": val})[:1]
     assert f"{tree / 'train'}: 18 images checked, 6 unreadable left out: " in note
     batches = train_batches(
-        skipped, transforms.evaluation(DATA), batch_size=5, seed=0, start=0, stop=3, workers=2
+        Source(skipped, 3),
+        transforms.evaluation(DATA),
+        batch_size=5,
+        seed=0,
+        start=0,
+        stop=3,
+        workers=2,
     )
     assert sorted(label for _, labels in batches for label in labels.tolist()) == [0] * 6 + [1] * 6
 

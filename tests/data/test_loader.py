@@ -15,9 +15,10 @@ from crate.data import transforms
 from crate.data.digits import Digits
 from crate.data.fashion_mnist import FashionMNIST
 from crate.data.folder import Folder
-from crate.data.loading.batches import Batches, steps_per_epoch
+from crate.data.loading.batches import BatchKeys, steps_per_epoch
 from crate.data.loading.loader import eval_batches, train_batches
 from crate.data.loading.seeds import mixed_seeds
+from crate.data.source import Source
 from crate.errors import UserError
 
 DATA = DigitsConfig(img_size=16, in_chans=1, num_classes=10)
@@ -67,7 +68,7 @@ def test_the_number_of_workers_changes_nothing():
 def test_each_epoch_gives_each_image_once_in_another_order():
     per_epoch = steps_per_epoch(50, 8)
     assert per_epoch == 7
-    keys = list(Batches(50, 8, seed=0, start=0, stop=3 * per_epoch))
+    keys = list(BatchKeys(50, 8, seed=0, start=0, stop=3 * per_epoch))
     orders = []
     for epoch in range(3):
         chosen = [key for one in keys[epoch * per_epoch : (epoch + 1) * per_epoch] for key in one]
@@ -134,7 +135,7 @@ def test_evaluation_resizes_and_crops_as_torchvision_does_by_hand():
 
     data = DigitsConfig(img_size=224, in_chans=3, num_classes=2, crop_pct=0.875)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8))
-    ours = transforms.evaluation(data)(image)
+    ours = transforms.evaluation(data)(Source([(image, 0)], 3)[0][0])
     tensor = functional.pil_to_tensor(image)
     by_hand = functional.center_crop(functional.resize(tensor, 256, antialias=True), [224, 224])
     assert ours.dtype == torch.uint8 and ours.shape == by_hand.shape
@@ -145,7 +146,9 @@ def test_evaluation_resizes_and_crops_as_torchvision_does_by_hand():
 @pytest.mark.parametrize("in_chans", [1, 3])
 def test_any_kind_of_image_gets_the_asked_channels(mode, in_chans):
     data = DigitsConfig(img_size=[16, 24], in_chans=in_chans, num_classes=2)
-    image = Image.new("RGB", (40, 30), (200, 10, 60)).convert(mode)
+    given = Image.new("RGB", (40, 30), (200, 10, 60)).convert(mode)
+    image, _ = Source([(given, 0)], in_chans)[0]
+    assert image.shape == (in_chans, 30, 40) and image.dtype == torch.uint8
     assert transforms.evaluation(data)(image).shape == (in_chans, 16, 24)
     augment = transforms.flip_crop((16, 24), 0.5, 0.5)
     assert transforms.training(data, augment)(image).shape == (in_chans, 16, 24)

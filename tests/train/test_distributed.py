@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crate.config.check import typed
-from crate.data.loading.batches import Batches, batch_length, share
+from crate.data.loading.batches import BatchKeys, batch_length, share
 from crate.data.loading.loader import IDLE, eval_batches, train_batches
 from crate.data.loading.mixing import mixing
 from crate.errors import UserError
@@ -58,8 +58,8 @@ def test_shares_part_a_batch_and_keep_mirror_images_together(length, size):
 
 
 def test_the_ranks_batches_make_the_global_one_and_idle_images_count_for_nothing():
-    alone = list(Batches(50, 16, seed=3, start=0, stop=8))
-    parts = [list(Batches(50, 16, seed=3, start=0, stop=8, rank=r, size=3)) for r in range(3)]
+    alone = list(BatchKeys(50, 16, seed=3, start=0, stop=8))
+    parts = [list(BatchKeys(50, 16, seed=3, start=0, stop=8, rank=r, size=3)) for r in range(3)]
     for step, batch in enumerate(alone):
         assert len(batch) == batch_length(50, 16, step) == (16 if step % 4 < 3 else 2)
         ours = [key for part in parts for key in part[step] if key[1] >= 0]

@@ -1,7 +1,7 @@
-"""torchvision's random resized crop and flip, the same draws and pixels, for uint8 tensors sooner.
+"""torchvision's random resized crop and flip with the same draws and pixels, faster for uint8.
 
-Of an image that is cropped and resized in 150 us torchvision's transforms v2 spend as much again on
-looking through their arguments. What these do not know they leave to torchvision.
+torchvision's transforms v2 take 150 us to crop and resize an image and as long to inspect their
+arguments, which these skip. For inputs other than plain uint8 tensors they call torchvision.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-# torchvision resizes uint8 as it is where torch has a kernel for that, else by way of floats
+# torchvision resizes uint8 directly if torch has a kernel for it, otherwise through floats.
 KERNEL_FOR_UINT8 = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 
 
-def is_plain(image: Any) -> bool:
-    """Tells whether an image is a uint8 tensor (C, H, W) on the CPU and nothing more special."""
+def is_plain(image: object) -> bool:
+    """Return whether an image is a plain uint8 tensor on the CPU, not of a subclass of Tensor."""
     return type(image) is Tensor and image.dtype == torch.uint8 and image.device.type == "cpu"
 
 
 class RandomResizedCrop(v2.RandomResizedCrop):
     """(C, H, W) -> (C, *size), bilinear with antialiasing.
 
-    An image in memory as (H, W, C) stays so, which the kernel is quickest at.
+    The memory format is kept: the kernel is fastest for images in memory as (H, W, C).
     """
 
     def forward(self, *inputs: Any) -> Any:
@@ -38,13 +38,13 @@ class RandomResizedCrop(v2.RandomResizedCrop):
         return self.resized(image[:, top : top + height, left : left + width])
 
     def resized(self, crop: Tensor) -> Tensor:
-        """Returns a crop (C, h, w), uint8, in memory of its own: (C, *size)."""
+        """Return a crop (C, h, w), uint8, resized to (C, *size), never as a view."""
         channels, height, width = crop.shape
         if (height, width) == tuple(self.size):
             return crop.clone()
         if channels == 3 and crop.stride(0) == 1:
             rows = crop.permute(1, 2, 0).contiguous()  # (h, w, C)
-            # the strides say that it is channels-last, which those of a batch of one leave open
+            # Strides that mark a batch of one as channels-last, which torch cannot infer.
             strides = (channels * height * width, 1, channels * width, channels)
             crop = rows.as_strided((1, channels, height, width), strides)
         else:
@@ -52,23 +52,23 @@ class RandomResizedCrop(v2.RandomResizedCrop):
         return F.interpolate(crop, self.size, mode="bilinear", antialias=True)[0]
 
     def box(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Returns (top, left, height, width) in pixels; torchvision's numbers, from its draws."""
+        """Return (top, left, height, width) in pixels, drawn as torchvision draws them."""
         real, whole = self._drawn
         for _ in range(10):
             area = height * width * real.uniform_(*self.scale).item()
             ratio = real.uniform_(*self._log_limits).exp_().item()
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= width and 0 < h <= height:
-                top = whole.random_(0, height - h + 1).item()
-                return top, whole.random_(0, width - w + 1).item(), h, w
-        ratio = width / height  # none fits: the middle, as near to the asked shapes as it can be
+                top = int(whole.random_(0, height - h + 1).item())
+                return top, int(whole.random_(0, width - w + 1).item()), h, w
+        ratio = width / height  # none fits: the centre, in the nearest allowed shape
         h = height if ratio >= self.ratio[0] else round(width / self.ratio[0])
         w = width if ratio <= self.ratio[1] else round(height * self.ratio[1])
         return (height - h) // 2, (width - w) // 2, h, w
 
     @cached_property
     def _drawn(self) -> tuple[Tensor, Tensor]:
-        return torch.empty(1), torch.empty(1, dtype=torch.int64)  # for one draw after the other
+        return torch.empty(1), torch.empty(1, dtype=torch.int64)  # reused by every draw
 
     @cached_property
     def _log_limits(self) -> list[float]:
@@ -89,7 +89,7 @@ class RandomHorizontalFlip(v2.RandomHorizontalFlip):
         return image.flip(-1)
 
     def draw(self) -> bool:
-        """Returns whether to mirror the next image; torchvision's answer, from its draw."""
+        """Return whether to mirror the next image, drawn as torchvision draws it."""
         drawn, limit = self._drawn
         return drawn.uniform_().item() < limit
 

@@ -1,10 +1,10 @@
-"""One image file, whatever its kind, as eight-bit RGB.
+"""Image files of any kind, read as eight-bit RGB.
 
 grey, black and white   the value in all three channels
 palette                 its colours
-transparency            dropped: the colour below it counts, as in torchvision
+transparency            dropped; the colour stays, as in torchvision
 CMYK                    converted as PIL does, as torchvision does (ImageNet has a few)
-16 bits a channel       the upper eight of them; PIL reads 16-bit colour so by itself
+16 bits a channel       the upper eight, as PIL reads 16-bit colour
 EXIF orientation        applied: the image stands as it does in a viewer
 several frames          the first
 floats, 32-bit integers beyond 16 bits   refused: their range is unknown
@@ -26,7 +26,10 @@ WHITE_16 = 65_535
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Returns an image file as RGB, upright; raises UserError that names the file."""
+    """Return an image file as RGB, upright.
+
+    Raise UserError, which names the file, if it cannot be read.
+    """
     try:
         if os.path.getsize(path) == 0:
             raise ValueError("it is empty")
@@ -35,29 +38,30 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
             return _rgb(ImageOps.exif_transpose(image))
     except MemoryError:
         raise
-    except Exception as error:  # a decoder fails in its own way on each kind of damage
+    except Exception as error:  # decoders raise any error for a damaged file
         text = str(error).splitlines()[0].replace(str(path), "it") if str(error) else repr(error)
         raise UserError(
             f"{path} cannot be read as an image: {text}",
-            "a whole image file; or, of a folder, data.on_corrupt=skip, which leaves such out",
+            "a whole image file; data.on_corrupt=skip leaves unreadable images of a folder out",
         ) from error
 
 
 def read_pixels(path: str | os.PathLike[str]) -> np.ndarray:
-    """Returns what `read_image` does, as (H, W, 3) uint8, and of most JPEG files in half the time.
+    """Return the image of `read_image` as an array (H, W, 3), uint8.
 
-    Raises UserError that names the file.
+    It takes half the time for most JPEG files. Raise UserError, which names the file, if it cannot
+    be read.
     """
     try:
         with open(path, "rb") as file:
             pixels = decode_jpeg(file.read())
     except OSError:
-        pixels = None  # read_image says why
+        pixels = None  # read_image raises the error
     return np.array(read_image(path)) if pixels is None else pixels
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
-    """Returns (H, W, C) as (C, H, W), a view of the same memory as torchvision's ToImage gives."""
+    """Return an array (H, W, C) as a tensor (C, H, W), a view as from torchvision's ToImage."""
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

@@ -1,7 +1,7 @@
-"""JPEG by libjpeg-turbo directly, twice as fast as through PIL and bit for bit the same.
+"""JPEG decoding with libjpeg-turbo directly: twice as fast as PIL, and bit for bit the same.
 
-PIL decodes what is left: other formats, other colours than YCbCr and grey, pictures that may have
-to be turned, and all that libjpeg finds fault with, so that one place decides what is refused.
+PIL decodes everything else: other formats, colour spaces other than YCbCr and grey, images that
+EXIF may turn, and files that libjpeg complains about, so that one place decides what is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAY_BE_TURNED = (b"Exif\0", b"http://ns.adobe.com/xap/")  # where PIL looks for 
 
 
 def decode_jpeg(content: bytes) -> np.ndarray | None:
-    """Returns a JPEG file as RGB (H, W, 3), uint8; None where PIL has to see to it."""
+    """Return a JPEG file as RGB (H, W, 3), uint8, or None if PIL has to decode it."""
     if simplejpeg is None or not content.startswith(START):
         return None
     try:
@@ -32,11 +32,11 @@ def decode_jpeg(content: bytes) -> np.ndarray | None:
         if any(mark in content for mark in MAY_BE_TURNED) and _is_turned(content):
             return None
         return simplejpeg.decode_jpeg(content, "RGB")
-    except Exception:  # a warning of libjpeg is enough; PIL says what is wrong, or that all is well
+    except Exception:  # even for a warning of libjpeg: PIL finds the error, or decodes the image
         return None
 
 
 def _is_turned(content: bytes) -> bool:
-    """Tells whether PIL would turn the picture; it is opened, not decoded."""
+    """Return whether PIL would turn the image, which is opened and not decoded."""
     with Image.open(BytesIO(content)) as image:
         return image.getexif().get(ORIENTATION, 1) != 1

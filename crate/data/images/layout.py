@@ -1,11 +1,11 @@
-"""Trees of image folders, one a class, in each layout that is read as it is.
+"""Trees of image folders, one per class, in the layouts that can be read.
 
     train/<class>/   val/<class>/               the usual one
     train.X1/<class>/ ... train.X4/   val.X/    ImageNet-100 as Kaggle gives it, with Labels.json
 
-A split whose folder of the first kind is there is read from it alone. What is read: every file
-with a suffix of an image, at any depth below a class folder. What is not: names that begin with a
-dot (macOS and notebooks leave such), files of another suffix, files beside the class folders.
+If both layouts are present, the first is read. Every file with the suffix of an image is read, at
+any depth below a class folder. Not read: names that begin with a dot (macOS and notebooks create
+them), files of another suffix, files beside the class folders.
 
 Imports no torch, so that a launch can check and identify data at once.
 """
@@ -26,9 +26,9 @@ LABELS = "Labels.json"
 
 
 def split_folders(root: Path, split: str, how_to_get: str | None = None) -> list[Path]:
-    """Returns the folders that hold the class folders of a split, in the order of their names.
+    """Return the folders that hold the class folders of a split, in the order of their names.
 
-    Raises UserError where there is none; `how_to_get` says how a published set is had.
+    Raise UserError if there is none; `how_to_get` describes how to get a published set.
     """
     if (root / split).is_dir():
         return [root / split]
@@ -43,32 +43,35 @@ def split_folders(root: Path, split: str, how_to_get: str | None = None) -> list
 
 
 def class_names(root: Path, how_to_get: str | None = None) -> list[str]:
-    """Returns the names of the class folders, which both splits must have; raises UserError."""
-    found = {}
+    """Return the names of the class folders, sorted.
+
+    Raise UserError if a split has none, or the two have different ones.
+    """
+    names = {}
     for split in SPLITS:
         folders = split_folders(root, split, how_to_get)
-        found[split] = classes_of(folders)
-        if not found[split]:
+        names[split] = classes_of(folders)
+        if not names[split]:
             raise UserError(
-                f"{shorten(map(str, folders), 4)} has no class folders", "one folder a class"
+                f"{shorten(map(str, folders), 4)} has no class folders", "one folder per class"
             )
-    odd = sorted(set(found["train"]) ^ set(found["val"]))
+    odd = sorted(set(names["train"]) ^ set(names["val"]))
     if odd:
         raise UserError(
             f"classes differ between train/ and val/ in {root}: {shorten(odd, 5)}",
             "the same class folders in both",
         )
-    return found["train"]
+    return names["train"]
 
 
 def classes_of(folders: list[Path]) -> list[str]:
-    """Returns the names of the class folders below `folders`, each once, sorted."""
+    """Return the names of the class folders below `folders`, each once, sorted."""
     entries = (entry for folder in folders for entry in os.scandir(folder))
     return sorted({entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."})
 
 
 def image_files(folders: list[Path], name: str) -> Iterator[tuple[str, bool]]:
-    """Yields (path, whether its suffix is an image's) of a class's files, in a defined order."""
+    """Yield (path, whether its suffix is an image's) of a class's files, in a defined order."""
     for folder in folders:
         for parent, _, names in sorted(os.walk(folder / name, followlinks=True)):
             if "/." in parent[len(str(folder)) :]:
@@ -86,9 +89,9 @@ def count_images(root: Path, split: str, at_most: int | None = None) -> int:
 
 
 def labels(root: Path) -> dict[str, str]:
-    """Returns class folder -> its name in words, of Labels.json; {} where there is none.
+    """Return class folder -> name in words, from Labels.json; {} if there is no such file.
 
-    Raises UserError where the file is no JSON object of texts.
+    Raise UserError if the file is no JSON object of texts.
     """
     path = root / LABELS
     if not path.is_file():
@@ -97,7 +100,7 @@ def labels(root: Path) -> dict[str, str]:
         values = json.loads(path.read_text())
         if isinstance(values, dict) and all(isinstance(text, str) for text in values.values()):
             return values
-        reason = "it is no object of texts"
+        reason = "it is not an object of texts"
     except (OSError, ValueError) as error:
         reason = str(error)
     raise UserError(

@@ -1,4 +1,4 @@
-"""Memory for a batch, where the main process has it without another copy."""
+"""Memory for a batch that reaches the main process without another copy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.utils.data import get_worker_info
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Returns an uninitialised tensor on the CPU; in a loader's worker one that is shared."""
+    """Return an uninitialised CPU tensor, in shared memory if called in a loader's worker."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=dtype)
-    # as torch's default_collate does, for want of a public way that does not copy
+    # As torch's default_collate does: there is no public way without a copy.
     storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
-    return torch.empty(0, dtype=dtype).set_(storage, 0, shape)
+    return torch.empty(0, dtype=dtype).set_(storage).view(shape)

@@ -1,12 +1,12 @@
-"""Which files of a list are no images, found by decoding each once, and kept for later starts.
+"""Unreadable images among files, found by decoding each once and stored for later starts.
 
     <folder of caches>/checked-<fingerprint>/
         unreadable.json   the numbers of the files that cannot be read
         owner-<n>.json    who decodes them; see crate/run/ownership.py
 
-The fingerprint is of every file's name, size and date of change, so that after any change all are
-decoded anew, and of PIL's version, which may read more than another. What the disk refused to give
-is left out too, and nothing is kept then: it may be readable the next time.
+The fingerprint covers every file's name, size and date of change, and the version of PIL: if one
+changes, all files are decoded again. Files that the disk cannot read are unreadable too, but then
+nothing is stored, because the disk may recover.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ DIGITS = 16
 
 @dataclass(kw_only=True)
 class Checked(Record):
-    """What unreadable.json holds: the indices of the unreadable among `num_images` files."""
+    """The content of unreadable.json: the indices of the unreadable among `num_images` files."""
 
     num_images: int
     unreadable: list[int]
 
 
-def unreadable(paths: list[str], place: Path | None) -> tuple[list[int], bool]:
-    """Returns the indices of the unreadable among `paths`, and whether they were known already.
+def unreadable(paths: list[str], caches: Path | None) -> tuple[list[int], bool]:
+    """Return the indices of the unreadable among `paths`, and whether an earlier start found them.
 
-    One process decodes and keeps in the folder `place` what it found; others that ask at the same
-    time wait for it. With `place` None nothing is kept.
+    One process decodes the files and stores the result below the folder `caches`; others that need
+    it at the same time wait. With `caches` None nothing is stored.
     """
-    if place is None:
+    if caches is None:
         return _decode_all(paths)[0], False
-    folder = place / f"checked-{_fingerprint(paths)}"
+    folder = caches / f"checked-{_fingerprint(paths)}"
     file = folder / "unreadable.json"
     if (known := _known(file)) is not None:
         return known.unreadable, True
@@ -55,14 +55,14 @@ def unreadable(paths: list[str], place: Path | None) -> tuple[list[int], bool]:
     with held(folder, what, fix="CRATE_CACHE=FOLDER or data.cache=FOLDER"):
         if (known := _known(file)) is not None:
             return known.unreadable, True
-        found, is_lasting = _decode_all(paths)
+        indices, is_lasting = _decode_all(paths)
         if is_lasting:
-            records.write(file, Checked(num_images=len(paths), unreadable=found))
-    return found, False
+            records.write(file, Checked(num_images=len(paths), unreadable=indices))
+    return indices, False
 
 
 def _known(file: Path) -> Checked | None:
-    """Return what an earlier start found; None if there is nothing, or it is damaged."""
+    """Return the result of an earlier start, or None if there is none or it is damaged."""
     try:
         return records.read(Checked, file)
     except Unreadable:
@@ -70,15 +70,16 @@ def _known(file: Path) -> Checked | None:
 
 
 def _decode_all(paths: list[str]) -> tuple[list[int], bool]:
-    """Returns the indices of the unreadable, and whether they will be so until a file changes."""
-    with ThreadPoolExecutor(provenance.cores()) as pool:  # PIL decodes without the lock
+    """Return the indices of the unreadable, and whether they stay so until a file changes."""
+    with ThreadPoolExecutor(provenance.cores()) as pool:  # PIL releases the interpreter lock
         failures = enumerate(pool.map(_failure, paths))
-        found = {index: failure for index, failure in failures if failure is not None}
-    numbers = {getattr(failure, "errno", None) for failure in found.values()}  # None: a decoder's
-    return list(found), numbers <= {None, errno.ENOENT}
+        errors = {index: failure for index, failure in failures if failure is not None}
+    numbers = {getattr(error, "errno", None) for error in errors.values()}  # None: a decoder's
+    return list(errors), numbers <= {None, errno.ENOENT}
 
 
 def _failure(path: str) -> BaseException | None:
+    """Return the error that reading an image raises, or None."""
     try:
         read_pixels(path)
     except UserError as error:
@@ -96,6 +97,6 @@ def _fingerprint(paths: list[str]) -> str:
 def _state(path: str) -> tuple[int, ...]:
     try:
         state = os.stat(path)
-    except OSError:  # a link to nowhere is unreadable too
+    except OSError:  # a broken link is unreadable too
         return ()
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns

@@ -14,20 +14,20 @@ Key = tuple[int, int]  # (epoch, index of the image)
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Returns the number of batches that give each image once; the last may be smaller."""
+    """Return the number of batches that give each image once; the last may be smaller."""
     return math.ceil(num_images / batch_size)
 
 
 def batch_length(num_images: int, batch_size: int, step: int) -> int:
-    """Returns the number of images in the batch of a step, over all ranks."""
+    """Return the number of images in the batch of a step, over all ranks."""
     position = step % steps_per_epoch(num_images, batch_size)
     return min(batch_size, num_images - position * batch_size)
 
 
-class Batches(Sampler[list[Key]]):
-    """The keys of each batch from `start` (a step) to `stop`, over all epochs between them.
+class BatchKeys(Sampler[list[Key]]):
+    """The keys of each batch from step `start` to `stop`, over all epochs between them.
 
-    Of each batch `rank` of `size` gets its share; where there is none for it, one idle image.
+    `rank` of `size` gets its share of each batch, or one idle image if it has none.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Batches(Sampler[list[Key]]):
 
 
 def share(batch: list[int], rank: int, size: int) -> list[int]:
-    """Returns a rank's part of a batch of B: a stretch of its front half and that stretch's mirror.
+    """Return a rank's part of a batch of B: a section of its front half and its mirror image.
 
-    Images i and B-1-i, which mixup pairs, so stay together, as images i and b-1-i of the part.
+    So images i and B-1-i, which mixup pairs, stay together, as images i and b-1-i of the part.
     """
     half = (len(batch) + 1) // 2
     first, last = half * rank // size, half * (rank + 1) // size

@@ -1,49 +1,37 @@
 """Batches as a function of the seed and the step, so that a run resumes anywhere.
 
-The batch of step s is always the same images in the same order, with the same draws of
+The batch of step s always has the same images in the same order, with the same draws of
 augmentation, however many worker processes prepare it and wherever a run was stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from crate.data.loading.batches import Batches, Key
+from crate.data.images.split import Split
+from crate.data.loading.batches import BatchKeys, Key
 from crate.data.loading.collate import Batch, collate
-from crate.data.loading.seeds import DATA_SEED, kept_generators, mixed_seeds, seed_generators
-from crate.data.loading.workers import ignore_signals
-from crate.errors import UserError
+from crate.data.loading.seeds import DATA_SEED, mixed_seeds, seed_generators
+from crate.data.loading.workers import prepare
 
 IDLE = -100  # label of an image that counts for nothing; cross_entropy's own
 
 
-class Prepared(Dataset[Batch]):
-    """Images prepared for the model; each draws from its own seed, in whatever process.
+class Prepared:
+    """The batch of a list of keys (epoch, index); each image draws from its own seed.
 
-    That is a function of `seed`, epoch and index. An evaluation image has the key (epoch, index) of
-    epoch -1 and `seed` None: it draws the same in every run. An idle image has the index ~index.
+    That is a function of `seed`, epoch and index. An evaluation image has the epoch -1 and `seed`
+    None, so it draws the same in every run. An idle image has the index ~index.
     """
 
-    def __init__(self, images: Any, transform: Callable[..., Any], seed: int | None) -> None:
+    def __init__(self, images: Split, transform: Callable[[Any], Any], seed: int | None) -> None:
         self.images, self.transform, self.seed = images, transform, seed
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitems__(self, keys: list[Key]) -> Batch | UserError:
-        """Returns a whole batch; what is said in a UserError is returned, for `_batches` to raise.
-
-        Raised from a worker it would come with a traceback.
-        """
-        try:
-            return collate(self._items(keys), len(keys))
-        except UserError as error:
-            return error
+    def __getitem__(self, keys: list[Key]) -> Batch:
+        return collate(self._items(keys), len(keys))
 
     def _items(self, keys: list[Key]) -> Iterator[tuple[Any, int]]:
         epochs = [max(epoch, 0) for epoch, _ in keys]
@@ -52,12 +40,12 @@ class Prepared(Dataset[Batch]):
         for number, index in enumerate(indices):
             seed_generators(seeds[number])
             image, label = self.images[index]
-            yield self.transform(image), IDLE if keys[number][1] < 0 else int(label)
+            yield self.transform(image), IDLE if keys[number][1] < 0 else label
 
 
 def train_batches(
-    images: Any,
-    transform: Callable[..., Any],
+    images: Split,
+    transform: Callable[[Any], Any],
     *,
     batch_size: int,
     seed: int,
@@ -67,27 +55,28 @@ def train_batches(
     rank: int = 0,
     size: int = 1,
 ) -> Iterator[Batch]:
-    """Yields (images (b, C, H, W), labels (b,)) of the steps from `start` to `stop`.
+    """Yield (images (b, C, H, W), labels (b,)) of the steps from `start` to `stop`.
 
-    They are the share that `rank` of `size` has in the global batch. Of a transform that only cuts
-    crops out, the images are `Crops`.
+    They are the share of `rank` of `size` in the global batch. If the transform only cuts crops
+    out, the images are `Crops`. Raise UserError if an image cannot be prepared.
     """
-    keys = Batches(len(images), batch_size, seed, start, stop, rank, size)
+    keys = BatchKeys(len(images), batch_size, seed, start, stop, rank, size)
     return _batches(Prepared(images, transform, seed), keys, workers)
 
 
 def eval_batches(
-    images: Any,
-    transform: Callable[..., Any],
+    images: Split,
+    transform: Callable[[Any], Any],
     *,
     workers: int,
     batch_size: int = 256,
     rank: int = 0,
     size: int = 1,
 ) -> Iterator[Batch]:
-    """Yields (images (B, C, H, W), labels (B,)), each image once over the ranks, in order.
+    """Yield (images (B, C, H, W), labels (B,)), each image once over the ranks, in order.
 
-    The batch is not the training's, so that a large one of these costs evaluation no memory.
+    The batch size is not that of training, so that a large one takes no memory in evaluation.
+    Raise UserError if an image cannot be prepared.
     """
     ours = range(rank, len(images), size)
     keys = [
@@ -97,29 +86,5 @@ def eval_batches(
     return _batches(Prepared(images, transform, None), keys, workers)
 
 
-def _batches(images: Prepared, keys: Any, workers: int) -> Iterator[Batch]:
-    loader = DataLoader(
-        images,
-        batch_sampler=keys,
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        worker_init_fn=ignore_signals,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else it draws from the run's own generator
-    )
-    iterator = iter(loader)
-    try:
-        while True:
-            with nullcontext() if workers else kept_generators():  # draws must not move the model's
-                batch = next(iterator, None)
-            if batch is None:
-                return
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
-    finally:
-        del iterator  # ends the workers, which an error's traceback would else keep
-
-
-def _as_it_is(batch: Batch | UserError) -> Batch | UserError:
-    return batch  # whole already, where the loader would put one together
+def _batches(images: Prepared, keys: BatchKeys | list[list[Key]], workers: int) -> Iterator[Batch]:
+    return prepare(images, keys, workers, pin_memory=torch.cuda.is_available())

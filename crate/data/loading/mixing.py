@@ -1,4 +1,4 @@
-"""Mixup and cutmix, which blend pairs of a batch: timm's, made a function of seed and step.
+"""Mixup and cutmix, which blend pairs of a batch: timm's, as a function of seed and step.
 
 B images of the global batch, C classes.
 """
@@ -15,7 +15,7 @@ from crate.data.loading.seeds import kept_generators, mixed_seed
 
 
 class Mixing(Mixup):
-    """Blends image i of the global batch with image B-1-i; the middle of an odd one stays."""
+    """Blend image i of the global batch with image B-1-i; the middle of an odd batch stays."""
 
     def __init__(self, augment: Augment, num_classes: int, seed: int) -> None:
         super().__init__(augment.mixup, augment.cutmix, num_classes=num_classes)
@@ -24,10 +24,10 @@ class Mixing(Mixup):
     def mix(
         self, images: Tensor, labels: Tensor, smoothing: float, step: int
     ) -> tuple[Tensor, Tensor]:
-        """Returns a rank's share of the batch of `step`, blended in place, and its targets.
+        """Return a rank's share of the batch of `step`, blended in place, and its targets.
 
-        images (b, C, H, W) float, labels (b,) -> targets (b, num_classes), rows that sum to 1, or
-        to 0 where the label is IDLE. Every rank draws the same: one kind, weight and box a step.
+        images (b, C, H, W) float, labels (b,) -> targets (b, num_classes), whose rows sum to 1, or
+        to 0 if the label is IDLE. Every rank draws the same: one kind, weight and box per step.
         """
         with kept_generators():
             np.random.seed(mixed_seed(self.seed, step) % 2**32)
@@ -39,5 +39,5 @@ class Mixing(Mixup):
 
 
 def mixing(augment: Augment, num_classes: int, seed: int) -> Mixing | None:
-    """Returns what the augmentation asks for, or None where it blends nothing."""
+    """Return the mixing that the augmentation asks for, or None if it blends nothing."""
     return Mixing(augment, num_classes, seed) if augment.mixup or augment.cutmix else None

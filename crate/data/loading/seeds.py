@@ -1,4 +1,4 @@
-"""Draws as a function of numbers: one seed of several, and the three global generators."""
+"""Draws as a function of numbers: one seed from several, and the three global generators."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ _LEFT, _RIGHT, _HALF = np.uint32(0xCA01F9DD), np.uint32(0x4973F715), np.uint32(1
 
 
 def mixed_seed(*numbers: int) -> int:
-    """Returns one well-mixed 63-bit seed of several numbers."""
-    entropy = np.array(numbers, np.uint32) if max(numbers) < 2**32 else numbers  # sooner as such
+    """Return one well-mixed 63-bit seed from several numbers."""
+    entropy = (
+        np.array(numbers, np.uint32) if max(numbers) < 2**32 else numbers
+    )  # an array is faster
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def mixed_seeds(seed: int, epochs: list[int], indices: list[int]) -> list[int]:
-    """Returns `mixed_seed(seed, epoch, index)` of each image, of a whole batch at once.
+    """Return `mixed_seed(seed, epoch, index)` of each image, for a whole batch at once.
 
-    It is the arithmetic of numpy's SeedSequence, which numpy promises to keep, on arrays: a call an
-    image costs more than drawing its crop.
+    This is the arithmetic of numpy's SeedSequence, which numpy promises to keep, on arrays: a call
+    for each image takes longer than drawing its crop.
     """
     if max(seed, *epochs, *indices) >= 2**32:
         return [mixed_seed(seed, *each) for each in zip(epochs, indices, strict=True)]
@@ -38,7 +40,7 @@ def mixed_seeds(seed: int, epochs: list[int], indices: list[int]) -> list[int]:
 
 
 class _Hash:
-    """SeedSequence's hash of 32-bit words, whose constant changes from call to call."""
+    """The hash of 32-bit words of SeedSequence, whose constant changes with each call."""
 
     def __init__(self, constant: int, factor: int) -> None:
         self.constant, self.factor = constant, factor
@@ -51,7 +53,7 @@ class _Hash:
 
 
 def seed_generators(seed: int) -> None:
-    """Seeds the global generators of torch (CPU), numpy and Python."""
+    """Seed the global generators of torch (CPU), numpy and Python."""
     torch.default_generator.manual_seed(seed)
     seed_others(seed)
 
@@ -63,13 +65,13 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_others(seed: int) -> None:
-    """Seed the global generators of numpy and Python, and leave torch's alone."""
+    """Seed the global generators of numpy and Python, but not of torch."""
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
 
 class kept_generators:
-    """Puts the global generators of torch (CPU), numpy and Python back on leaving."""
+    """Restore the global generators of torch (CPU), numpy and Python on leaving."""
 
     def __enter__(self) -> None:
         self.states = torch.get_rng_state(), np.random.get_state(), random.getstate()
