@@ -1,7 +1,7 @@
-"""The papers' formulas, written slowly and in their own column form, to check the package against.
+"""The papers' formulas in their own column form, an independent reference for the package.
 
-Here tokens are COLUMNS: Z is (d, N), U_k (d, p), D (d, d), as in arXiv 2306.01129. Nothing is
-imported from the package.
+Tokens are COLUMNS here: Z is (d, N), U_k (d, p), D (d, d), as in arXiv 2306.01129. This module
+imports nothing from the package.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 def ista_columns(Z: Tensor, D: Tensor, eta: float, lam: float) -> Tensor:
-    """Eq. 17: ReLU(Z + eta D^T (Z - D Z) - eta lam 1), (d, N) -> (d, N)."""
+    """Return eq. 17: ReLU(Z + eta D^T (Z - D Z) - eta lam 1), (d, N) -> (d, N)."""
     d, num_tokens = Z.shape
     ones = torch.ones(d, num_tokens, dtype=Z.dtype)
     return (Z + eta * D.T @ (Z - D @ Z) - eta * lam * ones).clamp(min=0)
 
 
 def ista_three_products(x: Tensor, D: Tensor, eta: float, lam: float) -> Tensor:
-    """Eq. 17 multiplied out, eta (D^T x - D^T D x), with tokens as rows: (B, N, d) -> (B, N, d)."""
+    """Return eq. 17 multiplied out, eta (D^T x - D^T D x), with tokens as rows (B, N, d)."""
     Dx = torch.einsum("ij,bnj->bni", D, x)
     DtDx = torch.einsum("ji,bnj->bni", D, Dx)
     Dtx = torch.einsum("ji,bnj->bni", D, x)
@@ -28,13 +28,13 @@ def ista_three_products(x: Tensor, D: Tensor, eta: float, lam: float) -> Tensor:
 
 
 def softmax(scores: list[float]) -> list[float]:
-    """exp(s) over its sum."""
+    """Return exp(s) over its sum."""
     exponentials = [math.exp(score - max(scores)) for score in scores]
     return [value / sum(exponentials) for value in exponentials]
 
 
 def attention_columns(V: Tensor) -> Tensor:
-    """softmax(V^T V / sqrt(p)) over each column, for V = U_k^T Z: (p, N) -> (N, N)."""
+    """Return softmax(V^T V / sqrt(p)) over each column, for V = U_k^T Z: (p, N) -> (N, N)."""
     p, num_tokens = V.shape
     attention = torch.zeros(num_tokens, num_tokens, dtype=V.dtype)
     for query in range(num_tokens):
@@ -44,7 +44,7 @@ def attention_columns(V: Tensor) -> Tensor:
 
 
 def mssa_columns(Z: Tensor, U: list[Tensor], W: Tensor, b: Tensor) -> Tensor:
-    """Eq. 11-12 with the scale and the free output: W [V_k softmax(V_k^T V_k / sqrt(p))]_k + b."""
+    """Return eq. 11-12 with scale and free output: W [V_k softmax(V_k^T V_k / sqrt(p))]_k + b."""
     heads = []
     for U_k in U:
         V = U_k.T @ Z
@@ -53,7 +53,7 @@ def mssa_columns(Z: Tensor, U: list[Tensor], W: Tensor, b: Tensor) -> Tensor:
 
 
 def coding_rate_columns(projections: list[Tensor], eps_squared: float) -> float:
-    """sum_k 1/2 logdet(I_N + p/(N eps^2) V_k^T V_k), the N x N form, V_k (p, N) of unit columns."""
+    """Return sum_k 1/2 logdet(I_N + p/(N eps^2) V_k^T V_k), with V_k (p, N) of unit columns."""
     rate = 0.0
     for V in projections:
         p, num_tokens = V.shape

@@ -1,4 +1,4 @@
-"""A configuration's price is what torch counts on the model, the data and the run really built."""
+"""The cost of a configuration equals the numbers that torch counts on the built model and run."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ CASES += [*VARIANTS, *OPERATORS]
 
 @pytest.fixture(autouse=True)
 def explicit_attention(monkeypatch):
-    """Fused attention is one kernel, which the counter knows on some devices alone."""
+    """Switch to explicit attention: the counter knows the fused kernel on some devices only."""
     flag = timm.layers.config._USE_FUSED_ATTN
     monkeypatch.setattr(timm.layers.config, "_USE_FUSED_ATTN", flag)  # to be put back
     set_fused_attn(False)
 
 
 def built(config):
-    """The configured model, without memory for its weights, and one image for it."""
+    """Return the configured model, without memory for its weights, and one image for it."""
     with torch.device("meta"):
         images = torch.empty(1, config.data.in_chans, *pair(config.data.img_size))
         return call(config.model), images
@@ -75,11 +75,11 @@ def built(config):
 def test_parameters_and_flops_are_those_of_the_model_really_built(composed, case):
     config = prepare(composed(*case.split()))
     model, images = built(config)
-    told = cost(config)
-    assert told.num_parameters == sum(weight.numel() for weight in model.parameters())
+    price = cost(config)
+    assert price.num_parameters == sum(weight.numel() for weight in model.parameters())
     with FlopCounterMode(display=False) as counter:
         model(images)
-    assert told.forward_flops == counter.get_total_flops()
+    assert price.forward_flops == counter.get_total_flops()
 
 
 def test_every_operator_has_a_price():
@@ -108,10 +108,10 @@ def test_the_cases_meet_attention_without_its_output_matrix(composed):
 def test_published_sizes(composed, name, num_parameters, gmacs):
     """The published products are the authors' code's, whose ISTA spends a third one."""
     config = prepare(composed(f"model={name}", *SHAPES["imagenet"].split()))
-    told, model = cost(config), config.model
+    price, model = cost(config), config.model
     third = model.depth * 197 * model.embed_dim**2
-    assert told.num_parameters == num_parameters
-    assert round((told.forward_flops / 2 + third) / 1e9, 2) == gmacs
+    assert price.num_parameters == num_parameters
+    assert round((price.forward_flops / 2 + third) / 1e9, 2) == gmacs
 
 
 @pytest.mark.parametrize(("name", "millions"), [("vit_tiny", 5.72), ("vit_small", 22.05)])
@@ -128,7 +128,7 @@ def test_published_sizes_of_the_baselines(composed, name, millions):
         ("vit_tiny", "data.val_fraction=0.1 train.ema=0.9"),
     ],
 )
-def test_a_whole_run_spends_the_flops_that_were_told(composed, tmp_path, model, more):
+def test_a_whole_run_spends_the_flops_of_its_cost(composed, tmp_path, model, more):
     typed = [f"model={model}", *TINY, "device=cpu", "precision=fp32"]
     config = prepare(composed(*typed, "train.epochs=2", "train.batch_size=500", *more.split()))
     setup = build(config, {})
@@ -167,12 +167,12 @@ def lengths(data):
 
 
 @pytest.mark.parametrize("fraction", [0, 0.1, 0.33])
-def test_digits_are_as_many_as_told(composed, fraction):
+def test_digits_are_counted_as_they_are_read(composed, fraction):
     data = prepare(composed(f"data.val_fraction={fraction}")).data
     assert facts.num_images(data) == lengths(data)
 
 
-def test_fashion_mnist_are_as_many_as_told(composed, fashion_mnist):
+def test_fashion_mnist_are_counted_as_they_are_read(composed, fashion_mnist):
     data = prepare(composed("data=fashion_mnist", f"data.root={fashion_mnist}")).data
     assert facts.num_images(data) == lengths(data)
 
@@ -200,11 +200,11 @@ def test_a_folder_is_walked_once_a_process(composed, roots, tmp_path, monkeypatc
     shutil.copytree(roots["imagefolder"], tmp_path / "images")
     walked, walk = [], facts.os.walk
     monkeypatch.setattr(facts.os, "walk", lambda *a, **k: walked.append(a) or walk(*a, **k))
-    found = []
+    readings = []
     for _ in range(3):
         data = prepare(composed("data=imagefolder", f"data.root={tmp_path / 'images'}")).data
-        found.append((facts.num_images(data), facts.identity(data), len(walked)))
-    assert found[0] == found[1] == found[2] and found[0][0] == {"train": 3, "val": 3}
+        readings.append((facts.num_images(data), facts.identity(data), len(walked)))
+    assert readings[0] == readings[1] == readings[2] and readings[0][0] == {"train": 3, "val": 3}
 
 
 def test_imagenet_has_its_published_size_and_is_not_walked(composed, roots, monkeypatch):

@@ -24,10 +24,10 @@ def test_ways_take_turns_and_are_compared_round_by_round(monkeypatch):
 
         return work
 
-    found = rates({"slow": way("slow", 4.0), "fast": way("fast", 1.0)}, 3, rounds=2)
+    per_way = rates({"slow": way("slow", 4.0), "fast": way("fast", 1.0)}, 3, rounds=2)
     assert calls == [("slow", 1), ("slow", 3), ("fast", 1), ("fast", 3)] * 3
-    assert found == {"slow": [2.5, 2.5], "fast": [10.0, 10.0]}
-    assert summary(found, "slow")["fast"]["ratio"] == 4
+    assert per_way == {"slow": [2.5, 2.5], "fast": [10.0, 10.0]}
+    assert summary(per_way, "slow")["fast"]["ratio"] == 4
 
 
 def test_the_cache_is_faster_than_the_authors_way_and_shared():
@@ -41,10 +41,10 @@ def test_the_cache_is_faster_than_the_authors_way_and_shared():
     )
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
-    found = {name: row["ratio"] for name, row in values["images_per_core_s"].items()}
-    assert found["ImageFolder + PIL (the authors')"] == pytest.approx(1)
+    ratios = {name: row["ratio"] for name, row in values["images_per_core_s"].items()}
+    assert ratios["ImageFolder + PIL (the authors')"] == pytest.approx(1)
     for name in ("ours, cached", "ours, cached, for a GPU"):
-        assert found[name] > 3  # about 9 and 20; a busy machine may spoil a round
+        assert ratios[name] > 3  # about 9 and 20; a busy machine may spoil a round
     memory = values["memory"]
     assert memory["cache_mb"] > 10
     # all that they looked at counts once; each alone would have it three times

@@ -52,9 +52,9 @@ def test_an_exponent_is_that_of_a_power_law():
 
 @pytest.mark.slow
 def test_a_step_is_measured_beside_the_textbooks():
-    found = bench("model", *"--models crate_nano --batch-size 2 --rounds 1 --steps 1".split())
-    ways = found["models"]["crate_nano"]["ways"]
-    native = found["native_precision"]
+    values = bench("model", *"--models crate_nano --batch-size 2 --rounds 1 --steps 1".split())
+    ways = values["models"]["crate_nano"]["ways"]
+    native = values["native_precision"]
     names = {f"{form} {kind}" for form in ("textbook", "ours") for kind in {"fp32", native}}
     assert set(ways) == names | {f"matmul {kind}" for kind in {"fp32", native}}
     assert ways["textbook fp32"]["ratio_at_its_precision"] == 1
@@ -64,11 +64,11 @@ def test_a_step_is_measured_beside_the_textbooks():
         assert 0 < row["share_of_matmul"] < 1.5 and row["peak_memory_gb"] > 0.1
         # 3 passes of 2 operations a multiply-add, as the plan counts them
         assert row["gflops_a_second"] * row["seconds"] == pytest.approx(6 * 2 * 0.2928, rel=0.001)
-    assert len(found["models"]["crate_nano"]["largest_costs"][f"ours {native}"]) == 3
+    assert len(values["models"]["crate_nano"]["largest_costs"][f"ours {native}"]) == 3
 
 
 @pytest.mark.slow
 def test_the_second_job_finds_its_layers_compiled():
-    found = bench("launch", *"--rounds 1 --model crate_nano --batch-size 2".split())
-    assert set(found["answers_s"]) == {"--help", "--cfg job", "a plan of six runs"}
-    assert found["second_to_first"]["the first step"] < 0.8  # about 0.1; the machine may be busy
+    values = bench("launch", *"--rounds 1 --model crate_nano --batch-size 2".split())
+    assert set(values["answers_s"]) == {"--help", "--cfg job", "a plan of six runs"}
+    assert values["second_to_first"]["the first step"] < 0.8  # about 0.1; the machine may be busy

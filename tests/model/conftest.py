@@ -23,7 +23,7 @@ POOLS = {"cls": "token", "mean": "avg"}
 
 @dataclass
 class Reference:
-    """What the authors' code gave for one small float64 model."""
+    """The numbers that the authors' code computes for one small float64 model."""
 
     config: dict
     arrays: dict[str, np.ndarray]
@@ -32,13 +32,13 @@ class Reference:
         return torch.from_numpy(self.arrays[key])
 
     def under(self, prefix: str) -> dict[str, Tensor]:
-        """Every array of a folder, under the authors' names."""
-        found = [key for key in self.arrays if key.startswith(prefix)]
-        return {key.removeprefix(prefix): self[key].clone() for key in found}
+        """Return every array below a prefix, under the authors' names."""
+        keys = [key for key in self.arrays if key.startswith(prefix)]
+        return {key.removeprefix(prefix): self[key].clone() for key in keys}
 
     @property
     def arguments(self) -> dict:
-        """The case's configuration as arguments of CRATE."""
+        """The configuration of the case, as arguments of CRATE."""
         config = self.config
         return {
             "img_size": config["image_size"],
@@ -76,7 +76,7 @@ def cls_reference() -> Reference:
 
 @pytest.fixture(params=[CRATE, with_timm], ids=["class", "timm"])
 def model(request, reference: Reference) -> nn.Module:
-    """Our model with the reference weights, built by the class and by timm."""
+    """Our model with the weights of the reference, built by the class and by timm."""
     build: Callable[..., nn.Module] = request.param
     model = build(**reference.arguments).double()
     model.load_state_dict(convert(reference.under("state_dict/")))

@@ -1,8 +1,9 @@
-"""The model's parts do what the papers' formulas say, and refuse what makes no model."""
+"""The model's parts compute the papers' formulas, and refuse arguments that make no model."""
 
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from pathlib import Path
 
@@ -72,6 +73,18 @@ def test_step_size_and_sparsity_are_no_weights():
     assert not [name for name in model.state_dict() if "step_size" in name or "sparsity" in name]
 
 
+def test_a_new_step_size_or_sparsity_counts_at_once_and_is_exact_in_every_dtype():
+    x, D = tokens(), ISTA(12).dictionary
+    changed = ISTA(12)
+    changed.dictionary, changed.sparsity = D, 0.7
+    changed.step_size = 0.3
+    casts = [changed, copy.deepcopy(changed), copy.deepcopy(changed).half().bfloat16()]
+    for ista in casts:
+        ista.double().dictionary.data.copy_(D)
+        assert (ista.step_size, ista.sparsity) == (0.3, 0.7)
+        torch.testing.assert_close(ista(x), ista_three_products(x, D.double(), 0.3, 0.7))
+
+
 @pytest.mark.parametrize("head_dim", [4, 7])
 def test_mssa_equals_the_papers_column_form(head_dim):
     mssa, x = MSSA(12, 3, head_dim).double(), tokens()
@@ -105,10 +118,10 @@ def test_attention_in_bf16_is_that_in_fp32_by_either_kernel(num_tokens):
     mssa, x = MSSA(24, 3, 8), torch.randn(2, num_tokens, 24)
     expected = mssa(x)
     with torch.autocast("cpu", torch.bfloat16):
-        found = mssa(x)
+        output = mssa(x)
         is_explicit = _fused_is_slower(mssa.project(x))
     assert is_explicit == (num_tokens == 50) and not _fused_is_slower(mssa.project(x))
-    assert (found.float() - expected).norm() < 0.01 * expected.norm()
+    assert (output.float() - expected).norm() < 0.01 * expected.norm()
 
 
 def test_explicit_attention_gives_the_logits_and_gradients_of_the_fused_one():
@@ -210,7 +223,7 @@ def test_images_of_another_size_are_refused_with_what_to_do(shape):
 
 
 def crate_imports(folder: str) -> set[str]:
-    """The parts of the package that the modules under a folder import, wherever in their code."""
+    """Return the parts of the package that the modules of a folder import anywhere."""
     names = set()
     for path in (PACKAGE / folder).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""Any model of timm fits the data's images and classes, or is refused in words."""
+"""Every timm model fits the data's images and classes, or is refused with a clear message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crate.model.from_timm import ArgumentError, check, create
 from crate.tasks.identity import prepare
 from crate.train.optimizers.optimizer import parameter_groups
 
-# Convnets, of which img_size is no argument, and transformers that are built for one size.
+# Convnets, which have no argument img_size, and transformers, which are built for one size.
 NAMES = ["resnet10t", "mobilenetv3_small_050", "vit_tiny_patch16_224", "levit_128s"]
 
 
@@ -54,7 +54,7 @@ def test_what_the_meta_device_refuses_the_cpu_refuses_and_the_named_size_fits():
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         (kwargs("resnet10t", num_classes=7), "it gives 1 x 7"),
         (kwargs("resnet10t", in_chans=3), "does not fit"),
@@ -65,10 +65,10 @@ def test_what_the_meta_device_refuses_the_cpu_refuses_and_the_named_size_fits():
         (kwargs("crate_tiny_patch16_224", sparsty=1), "allowed: sparsity, "),
     ],
 )
-def test_what_cannot_train_is_refused(given, says):
+def test_what_cannot_train_is_refused(given, message):
     with pytest.raises(ValueError) as refused:
         check((1, 32, 32), 10, **given)
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_cannot_train_is_refused(given, says):
         ("model.kwargs.model_name=resnet10t +model.kwargs.qqq=1", "no model.kwargs.qqq"),
     ],
 )
-def test_the_command_line_is_told_what_to_type(composed, typed, fix):
+def test_the_error_names_what_to_type(composed, typed, fix):
     with pytest.raises(UserError) as refused:
         prepare(composed("model=timm", "precision=fp32", *typed.split()))
     assert refused.value.fix == fix and refused.value.allowed
@@ -94,7 +94,7 @@ def test_what_the_user_gives_wins_where_the_model_can_do_it():
     check((1, 32, 32), 10, **kwargs("vit_tiny_patch16_224", 64, dynamic_img_size=True))
 
 
-def test_weights_that_cannot_be_had_are_said_in_words():
+def test_weights_that_timm_does_not_have_get_a_clear_error():
     check((1, 32, 32), 10, **kwargs("crate_tiny_patch16_224", patch_size=16, pretrained=True))
     with pytest.raises(ValueError, match="cannot load its weights: No pretrained weights exist"):
         create(**kwargs("crate_tiny_patch16_224", pretrained=True))
@@ -104,8 +104,8 @@ def test_what_xcit_names_by_a_pattern_is_left_undecayed_as_timm_does():
     model = create(**kwargs("xcit_nano_12_p16_224"))
     theirs = param_groups_weight_decay(model, 0.1, no_weight_decay_list=model.no_weight_decay())
     ours = parameter_groups(model, 0.1, decay_all=False)
-    found, expected = (
+    undecayed, expected = (
         {id(w) for group in groups if not group["weight_decay"] for w in group["params"]}
         for groups in (ours, theirs)
     )
-    assert found == expected
+    assert undecayed == expected

@@ -74,12 +74,12 @@ def test_a_checkpoint_path_loads_our_weights(tmp_path):
     assert torch.equal(model(x), trained(x))
 
 
-def test_pretrained_is_refused_and_says_what_to_do():
+def test_pretrained_is_refused_with_what_to_do():
     with pytest.raises(ValueError, match=r"given pretrained=True, allowed False.*checkpoint_path="):
         timm.create_model(NAME, pretrained=True, **TINY)
 
 
-def test_pretrained_with_a_file_of_ones_own_loads_it(tmp_path):
+def test_pretrained_with_a_file_loads_it(tmp_path):
     trained = CRATE(**TINY)
     torch.save(trained.state_dict(), tmp_path / "weights.pt")
     overlay = {"file": str(tmp_path / "weights.pt"), "num_classes": 3}

@@ -1,4 +1,4 @@
-"""timm's tools that look inside a model find in CRATE what its own trace holds."""
+"""timm's tools that look inside a model find in CRATE the tensors of its trace."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def traced(model):
 
 
 def as_map(tokens):
-    """Patches of tokens on their 2 x 3 grid, one by one: (B, 7, d) -> (B, d, 2, 3)."""
+    """Return the patches on their 2 x 3 grid, one by one: (B, 7, d) -> (B, d, 2, 3)."""
     rows = [[tokens[:, 1 + 3 * row + column] for column in range(3)] for row in range(2)]
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
 @pytest.fixture
 def explicit_attention():
-    """timm's switch, for the models built in a test."""
+    """Switch timm to explicit attention for the models that a test builds."""
     set_fused_attn(False)
     yield
     set_fused_attn(True)
@@ -105,8 +105,8 @@ def test_pruning_keeps_what_the_intermediates_need():
     expected = model.forward_intermediates(x, [0, 1], norm=True, intermediates_only=True)
     assert model.prune_intermediate_layers([0, -2]) == [0, 1]
     assert (len(model.layers), model.num_classes) == (2, 0)
-    found = model.forward_intermediates(x, [0, 1], norm=True, intermediates_only=True)
-    for ours, theirs in zip(found, expected, strict=True):
+    pruned = model.forward_intermediates(x, [0, 1], norm=True, intermediates_only=True)
+    for ours, theirs in zip(pruned, expected, strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -114,9 +114,9 @@ def test_pruning_keeps_what_the_intermediates_need():
 def test_attention_extract_finds_the_traces_maps_by_its_own_names(explicit_attention, method):
     model = small()
     records = traced(model)
-    found = AttentionExtract(model, method=method)(images())
-    assert len(found) == 3
-    for attention, layer in zip(found.values(), records, strict=True):
+    maps = AttentionExtract(model, method=method)(images())
+    assert len(maps) == 3
+    for attention, layer in zip(maps.values(), records, strict=True):
         torch.testing.assert_close(attention, layer.attention)
 
 

@@ -1,4 +1,4 @@
-"""Weights load whole or not at all, whoever saved them."""
+"""Weights load completely or not at all, whether our code or the authors' saved them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SMALL = {
 
 
 def resampled(positions: torch.Tensor, old: tuple, new: tuple) -> torch.Tensor:
-    """Positions (1, 1 + rows*columns, d) on another grid, one channel at a time, CLS untouched."""
+    """Return positions (1, 1 + rows*columns, d) on another grid, channel by channel; keep CLS."""
     grid = positions[0, 1:].T.reshape(-1, 1, *old)
     grid = F.interpolate(grid, size=new, mode="bicubic", antialias=True)
     return torch.cat([positions[:, :1], grid.reshape(1, -1, new[0] * new[1]).mT], dim=1)
 
 
-def test_weights_of_the_same_model_load_unchanged_and_without_a_word():
+def test_weights_of_the_same_model_load_unchanged_and_without_a_note():
     trained, model = CRATE(**SMALL), CRATE(**SMALL)
     assert load_weights(model, trained.state_dict()) == []
     for name, weight in model.state_dict().items():
@@ -37,7 +37,7 @@ def test_weights_of_the_same_model_load_unchanged_and_without_a_word():
 
 
 @pytest.mark.parametrize(("img_size", "new"), [(32, (8, 8)), (8, (2, 2)), ((16, 24), (4, 6))])
-def test_positions_of_another_size_are_interpolated_and_it_is_said(img_size, new):
+def test_positions_of_another_size_are_interpolated_with_a_note(img_size, new):
     trained, model = CRATE(**SMALL), CRATE(**(SMALL | {"img_size": img_size}))
     notes = load_weights(model, trained.state_dict())
     assert notes == [f"pos_embed: 4 x 4 interpolated (bicubic) to {new[0]} x {new[1]}"]
