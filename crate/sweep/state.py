@@ -3,16 +3,16 @@
 | state | what it means |
 |---|---|
 | new | never begun |
-| queued | waits for a job, a slot, or its requeue |
-| running | its process lives, and makes steps |
+| queued | waits for a job or a slot, or was requeued |
+| running | its process lives and makes steps |
 | stalled | its process lives, but has made no step for 10 minutes, or its heartbeat stopped |
-| finished | done |
+| finished | trained to the end |
 | failed | ended by an error, which `reason` names |
-| stopped | saved and ended at a signal; launching again goes on |
+| stopped | saved and ended at a signal; launching again resumes it |
 | cancelled, timeout, out_of_memory | ended by its launcher |
-| dead | its process is gone without a word: killed, or its machine failed |
-| lost | it was to be run, but neither job nor launcher knows of it any more |
-| damaged | its status.json cannot be read; running it again goes on from its checkpoint |
+| dead | its process ended without recording a reason: killed, or its machine failed |
+| lost | it was submitted, but no job and no launcher has it any more |
+| damaged | its status.json cannot be read; running it again resumes from its checkpoint |
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _before_its_end(word: str, job: JobState) -> tuple[str, str | None] | None:
         return ("queued", None) if word == "queued" else None
     if job.phase is Phase.WORKING:
         if word == "running":
-            return "stalled", "its job runs, but its process does not beat"
+            return "stalled", "its job runs, but its process sends no heartbeat"
         return None if word == "failed" else ("queued", None)
     if job.phase is Phase.SILENT and word in ("queued", "running"):
         return "queued" if word == "queued" else "stalled", job.silence
@@ -174,8 +174,8 @@ def _ended(word: str, status: Status, path: Path, job: JobState | None) -> tuple
     if word == "queued":
         return _ended_before_it_began(status, path, job)
     if status.sigterm_at:
-        return "dead", "told to end (SIGTERM: cancelled, preempted or shut down), and ended"
-    return "dead", "its process ended without a word: killed, or left by an exit of its own"
+        return "dead", "ended after SIGTERM: cancelled, preempted or shut down"
+    return "dead", "its process ended without recording a reason: killed, or left by a call of exit"
 
 
 def _ended_before_it_began(status: Status, path: Path, job: JobState | None) -> tuple[str, str]:
@@ -184,7 +184,7 @@ def _ended_before_it_began(status: Status, path: Path, job: JobState | None) -> 
     exit_code = exit_mark(path.parent.parent, job_id.name) if job_id else None
     word = job.word if job is not None else None
     if word is None and exit_code is None:
-        return "lost", "neither a job nor a launcher knows of it any more"
+        return "lost", "no job and no launcher has it any more"
     ended = "ended" if word is None else f"ended as {word}"
     code = f" with exit code {exit_code}" if exit_code else ""
     return "failed", f"its job {ended}{code} before the run began; see its logs"

@@ -71,7 +71,7 @@ def test_a_live_run_is_running_until_it_makes_no_step(run):
     assert run(state="running", owned=True, **ahead) == ("stalled", "no step for 12 min")
     assert run(state="running", owned=True, silent_s=STALLED_S + 30)[0] == "stalled"
     silent = run(state="running", claim=SLURM, squeue="7_1|RUNNING")
-    assert silent == ("stalled", "its job runs, but its process does not beat")
+    assert silent == ("stalled", "its job runs, but its process sends no heartbeat")
 
 
 def test_what_waits_in_slurm_is_queued_and_requeued_too(run):
@@ -137,7 +137,7 @@ def test_slurms_own_word_names_the_end_of_a_silent_run(run, tool, slurm, state):
 
 def test_without_any_memory_of_the_job_a_silent_run_is_dead(run):
     assert run(state="running", claim=SLURM)[0] == "dead"
-    assert run(state="running", claim=SLURM, sigterm_at=1.0)[1].startswith("told to end")
+    assert run(state="running", claim=SLURM, sigterm_at=1.0)[1].startswith("ended after SIGTERM")
     assert run(state="running", claim=SLURM, sacct="7_2|TIMEOUT")[0] == "dead"  # another's
 
 

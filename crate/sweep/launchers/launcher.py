@@ -35,7 +35,7 @@ class Phase(Enum):
     RESERVED = "it begins the run unless that has begun, and never begins it again"
     WORKING = "its processes live"
     ENDED = "it has ended"
-    UNKNOWN = "nobody knows of it any more"
+    UNKNOWN = "the launcher does not know it any more"
     SILENT = "the launcher does not answer, so nothing is known"
 
 
