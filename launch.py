@@ -68,27 +68,29 @@ def main(cfg: DictConfig) -> float | None:
         sys.exit(1)
 
 
+def complete(arguments: list[str]) -> list[str]:
+    """Return the typed arguments as Hydra gets them, and register what they may choose from."""
+    arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
+    reader.add_config_dir_to_path(arguments)
+    sweep_files.register(config_dir.config_dirs(arguments))
+    registry.register(arguments)
+    launcher_keys = {
+        key.name: [key]
+        for kind in LAUNCHERS.values()
+        for key in walk(kind.options_type, "hydra.launcher.")
+    }
+    return reader.read(arguments, launcher_keys)
+
+
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises to the handlers below
     schema.register()
     arguments = sys.argv[1:]
-    if set(help.FLAGS) & set(arguments):  # Hydra's own help takes seconds
-        try:
+    try:
+        if set(help.FLAGS) & set(arguments):  # Hydra's own help takes seconds
             print(help.answer(arguments, config_dir.config_dirs(arguments)), end="")
             sys.exit()
-        except UserError as error:
-            fail(error)
-    try:
-        arguments = typed_paths.make_arguments_absolute(arguments, Path.cwd())
-        reader.add_config_dir_to_path(arguments)
-        sweep_files.register(config_dir.config_dirs(arguments))
-        registry.register(arguments)
-        launcher = {
-            key.name: [key]
-            for kind in LAUNCHERS.values()
-            for key in walk(kind.options_type, "hydra.launcher.")
-        }
-        arguments = reader.read(arguments, launcher)
+        arguments = complete(arguments)
         sys.argv[1:] = arguments  # Hydra reads them; records and jobs repeat them
         main()
     except Exception as error:  # composing failed, so nothing has started
