@@ -83,18 +83,18 @@ def own_file(module: ModuleType | None) -> Path | None:
 
 def _reachable(roots: set[str]) -> set[str]:
     """Return the loaded modules of our own that `roots` import, directly or through others."""
-    todo, found = list(roots), set[str]()
+    todo, reached = list(roots), set[str]()
     while todo:
         name = todo.pop()
         module = sys.modules.get(name)
-        if name in found or module is None or (file := own_file(module)) is None:
+        if name in reached or module is None or (file := own_file(module)) is None:
             continue
-        found.add(name)
+        reached.add(name)
         todo.append(name.rpartition(".")[0])  # the package, whose __init__ runs too
         source = syntax.read(file)
         for statement in source.imports if source else ():
             todo += _imported(statement, module.__package__ or "")
-    return found
+    return reached
 
 
 def _imported(statement: syntax.Import, package: str) -> Iterator[str]:

@@ -63,7 +63,7 @@ def is_set_aside(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a run folder; it is renamed first, so that no part of it is ever found."""
+    """Remove a run folder; it is renamed first, so that nobody finds a part of it."""
     leaving = path.with_name(f".{path.name}.{os.getpid()}.removed")
     path.rename(leaving)
     shutil.rmtree(leaving)

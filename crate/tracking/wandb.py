@@ -72,7 +72,7 @@ class Wandb(Tracker):
         except queue.Full:
             if not self.full:
                 many = f"{self.queue.maxsize} rows are waiting"
-                logger.warning("wandb: %s; further rows are dropped until it catches up", many)
+                logger.warning("wandb: %s; rows are dropped until it catches up", many)
             self.full = True
         self.logged += 1
 

@@ -51,7 +51,7 @@ def mine(tmp_path, monkeypatch):
 
 
 def names(files: dict[str, str], folder: Path) -> set[str]:
-    """Returns the recorded files below a folder, relative to it."""
+    """Return the recorded files below a folder, relative to it."""
     inside = (Path(name) for name in files if Path(name).is_relative_to(folder))
     return {str(path.relative_to(folder)) for path in inside}
 

@@ -212,41 +212,41 @@ def test_of_many_that_try_at_once_one_succeeds(tmp_path, left_behind):
         processes = [context.Process(target=take, args=(folder, barrier, queue)) for _ in range(8)]
         for process in processes:
             process.start()
-        found = sorted(queue.get(timeout=60) for _ in processes)
+        outcomes = sorted(queue.get(timeout=60) for _ in processes)
         for process in processes:
             process.join()
-        assert found == ["owner"] + ["refused"] * 7
+        assert outcomes == ["owner"] + ["refused"] * 7
 
 
 def test_an_owner_whose_folder_was_taken_meanwhile_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("crate.run.ownership.BEAT_S", 0.01)
-    owner, told, beats = Ownership.take(tmp_path), threading.Event(), []
-    owner.keep_alive(lambda: beats.append(1), lost=told.set)
+    owner, is_lost, beats = Ownership.take(tmp_path), threading.Event(), []
+    owner.keep_alive(lambda: beats.append(1), lost=is_lost.set)
     while not beats:
         time.sleep(0.01)
-    assert not told.is_set()
+    assert not is_lost.is_set()
     (tmp_path / "owner-2.json").write_text("{}")
-    assert told.wait(5)
+    assert is_lost.wait(5)
 
 
-def hold(folder, number, told):
+def hold(folder, number, events):
     with held(folder, f"lock {number}"):
-        told.put(("in", number))
+        events.put(("in", number))
         time.sleep(0.05)
-        told.put(("out", number))
+        events.put(("out", number))
 
 
 def test_of_many_that_want_a_lock_each_has_it_alone(tmp_path):
     context = multiprocessing.get_context("fork")
-    told = context.Queue()
-    processes = [context.Process(target=hold, args=(tmp_path / "new", n, told)) for n in range(5)]
+    events = context.Queue()
+    processes = [context.Process(target=hold, args=(tmp_path / "new", n, events)) for n in range(5)]
     for process in processes:
         process.start()
-    found = [told.get(timeout=60) for _ in range(10)]
+    order = [events.get(timeout=60) for _ in range(10)]
     for process in processes:
         process.join()
-    assert found[::2] == [("in", number) for _, number in found[1::2]]  # none between in and out
-    assert sorted(number for _, number in found[1::2]) == [0, 1, 2, 3, 4]
+    assert order[::2] == [("in", number) for _, number in order[1::2]]  # none between in and out
+    assert sorted(number for _, number in order[1::2]) == [0, 1, 2, 3, 4]
 
 
 def test_who_waits_for_a_lock_says_so_once_and_has_it_when_it_is_released(tmp_path, caplog):

@@ -85,9 +85,9 @@ def test_a_label_may_contain_old(tmp_path):
     names += ("lr1e-05-old-000000000004",)
     for name in (*names, "d-000000000003-old-1", "a-old-b-000000000001-old-12"):
         (tmp_path / "runs" / name).mkdir(parents=True)
-    found = runs_by_signature(tmp_path)
-    assert {path.name for path in found.values()} == set(names)
-    assert all(find(str(tmp_path), key) == path for key, path in found.items())
+    folders = runs_by_signature(tmp_path)
+    assert {path.name for path in folders.values()} == set(names)
+    assert all(find(str(tmp_path), key) == path for key, path in folders.items())
     (tmp_path / "runs" / "e-old-f-00000000000a").mkdir()
     aside = RunFolder(tmp_path / "runs" / "e-old-f-00000000000a").set_aside()
     assert aside not in runs_by_signature(tmp_path).values()

@@ -31,18 +31,18 @@ def identity(folder: Path) -> str:
     return folder.name.rsplit("-", 1)[1]
 
 
-def said(folder: Path) -> str:
+def log_of(folder: Path) -> str:
     return (folder / "log").read_text()
 
 
 def says(outputs: Path, words: str) -> bool:
     folder = run_folder(outputs)
-    return folder is not None and (folder / "log").exists() and words in said(folder)
+    return folder is not None and (folder / "log").exists() and words in log_of(folder)
 
 
 def sync(folder: Path, server: Server) -> None:
-    """Uploads wandb's files of a run by the command that the run said last; wandb reads them."""
-    words = said(folder).rsplit("type: wandb ", 1)[1].splitlines()[0].split()
+    """Upload the files of a run with the command that its log names last; return the process."""
+    words = log_of(folder).rsplit("type: wandb ", 1)[1].splitlines()[0].split()
     wandb = str(Path(sys.executable).with_name("wandb"))
     environment = os.environ | server.environment
     words = [wandb, *words]
@@ -57,14 +57,14 @@ def killed_and_resumed(outputs: Path, *arguments: str, **environment: str) -> Pa
     process.send_signal(signal.SIGKILL)
     assert process.finish().returncode == -signal.SIGKILL
     assert launch(*words, "train.keep=3", **environment).returncode == 0
-    assert "going on at step 10" in said(run_folder(outputs))
+    assert "going on at step 10" in log_of(run_folder(outputs))
     return run_folder(outputs)
 
 
 def test_offline_files_read_by_wandb_equal_metrics_jsonl(tmp_path):
     assert launch(*WANDB, f"outputs={tmp_path}", **NO_KEY).returncode == 0
     folder = run_folder(tmp_path)
-    assert "offline as run" in said(folder) and "no API key" in said(folder)
+    assert "offline as run" in log_of(folder) and "no API key" in log_of(folder)
     with Server() as server:
         sync(folder, server)
         assert server.rows(identity(folder)) == metrics(folder)
@@ -118,15 +118,15 @@ def test_a_server_out_of_order_costs_a_run_nothing(behaviour, tmp_path):
         assert time.monotonic() - begun < 30
     folder = run_folder(tmp_path)
     assert len(metrics(folder)) == 24 and status(folder)["state"] == "finished"
-    assert "4 rows are waiting; rows are dropped" in said(folder)
-    assert "online failed" in said(folder) and "of 24 rows dropped" in said(folder)
+    assert "4 rows are waiting; rows are dropped" in log_of(folder)
+    assert "online failed" in log_of(folder) and "of 24 rows dropped" in log_of(folder)
 
 
 def test_left_to_choose_it_goes_offline_where_no_server_answers(tmp_path):
     with Server("hangs") as server:
         assert launch(*WANDB, f"outputs={tmp_path}", **server.environment).returncode == 0
-    assert "offline as run" in said(run_folder(tmp_path))
-    assert "no answer from http://127.0.0.1" in said(run_folder(tmp_path))
+    assert "offline as run" in log_of(run_folder(tmp_path))
+    assert "no answer from http://127.0.0.1" in log_of(run_folder(tmp_path))
 
 
 def test_a_server_that_dies_costs_a_run_nothing(tmp_path):
@@ -137,7 +137,7 @@ def test_a_server_that_dies_costs_a_run_nothing(tmp_path):
         assert time.monotonic() - begun < 60 and server.behaviour == "dead"
     folder = run_folder(tmp_path)
     assert len(metrics(folder)) == 4 * 24 and status(folder)["state"] == "finished"
-    assert "not all was uploaded" in said(folder)
+    assert "not all was uploaded" in log_of(folder)
     with Server() as another:
         sync(folder, another)
         assert another.rows(identity(folder)) == metrics(folder)
@@ -150,7 +150,7 @@ def test_a_wandb_process_that_stalls_costs_a_run_nothing(tmp_path):
     assert process.finish(60).returncode == 0
     folder = run_folder(tmp_path)
     assert len(metrics(folder)) == 4 * 24 and status(folder)["state"] == "finished"
-    assert "not done after 2 s" in said(folder) and "of 96 rows dropped" in said(folder)
+    assert "not done after 2 s" in log_of(folder) and "of 96 rows dropped" in log_of(folder)
     until = time.monotonic() + 10
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < until, "a process of wandb was left behind"
@@ -164,14 +164,14 @@ def test_a_wandb_process_that_dies_is_started_again_and_has_all(which, tmp_path)
     os.kill(children[which], signal.SIGTERM)
     assert process.finish(60).returncode == 0
     folder = run_folder(tmp_path)
-    assert "its process ended" in said(folder) and "rows dropped" not in said(folder)
+    assert "its process ended" in log_of(folder) and "rows dropped" not in log_of(folder)
     with Server() as server:
         sync(folder, server)
         assert server.rows(identity(folder)) == metrics(folder)
 
 
 def started_offline(outputs: Path, *words: str) -> tuple[Process, list[int]]:
-    """Returns a run that wandb takes rows from, and the two processes of wandb."""
+    """Return a run whose rows wandb accepts, and the two processes of wandb."""
     process = start(*words, **NO_KEY)
     while process.is_running() and not says(outputs, "offline as run"):
         time.sleep(0.01)
@@ -181,12 +181,12 @@ def started_offline(outputs: Path, *words: str) -> tuple[Process, list[int]]:
 
 
 def wandb_processes(pid: int) -> list[int]:
-    """Returns the processes of wandb below that of a run, the upper one first."""
-    found = []
+    """Return the processes of wandb below that of a run, the upper one first."""
+    processes = []
     for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
         if b"wandb" in Path(f"/proc/{child}/cmdline").read_bytes():
-            found += [child, *wandb_processes(child)]
-    return found
+            processes += [child, *wandb_processes(child)]
+    return processes
 
 
 def test_ctrl_c_stops_the_run_and_leaves_wandb_to_it(tmp_path):
@@ -198,7 +198,7 @@ def test_ctrl_c_stops_the_run_and_leaves_wandb_to_it(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
     folder = run_folder(tmp_path)
-    assert "rows dropped" not in said(folder)
+    assert "rows dropped" not in log_of(folder)
     with Server() as server:
         sync(folder, server)
         assert server.rows(identity(folder)) == metrics(folder)
@@ -225,7 +225,7 @@ def test_tensorboard_reads_what_metrics_jsonl_holds(tmp_path):
     folder = killed_and_resumed(tmp_path, *RUN, "tracker=tensorboard")
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
-    found = {
+    logged = {
         name: [(event.step, event.value) for event in events.Scalars(name)]
         for name in events.Tags()["scalars"]
     }
@@ -234,7 +234,7 @@ def test_tensorboard_reads_what_metrics_jsonl_holds(tmp_path):
         step = row.pop("step")
         for name, value in row.items():
             expected.setdefault(name, []).append((step, pytest.approx(value, rel=1e-6)))
-    assert found == expected
+    assert logged == expected
 
 
 @pytest.mark.parametrize("package", ["wandb", "tensorboard"])

@@ -47,16 +47,16 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing: clients that are killed are what the tests are about."""
+        """Log nothing: the tests kill clients on purpose."""
 
     def rows(self, run: str) -> list[dict]:
-        """Returns a run's history in its order, without what wandb adds to a row."""
+        """Return a run's history in its order, without what wandb adds to a row."""
         lines = sorted(self.history.get(run, {}).items())
         assert [offset for offset, _ in lines] == list(range(len(lines)))
         return [plain(row) for _, row in lines]
 
     def answer(self, operation: str, variables: dict) -> dict:
-        """Returns the data of a GraphQL operation."""
+        """Return the data of a GraphQL operation."""
         run = variables.get("name")
         project = {"id": "p", "name": "crate", "entity": {"id": "e", "name": "someone"}}
         if operation == "RunResumeStatus":
@@ -146,5 +146,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def plain(row: dict) -> dict:
-    """Returns a row of wandb's history without the keys that wandb adds."""
+    """Return a row of wandb's history without the keys that wandb adds."""
     return {key: value for key, value in row.items() if not key.startswith("_")}

@@ -12,7 +12,7 @@ from crate.train.history import History
 
 @pytest.fixture
 def written(tmp_path):
-    """Returns a function: a history of `number` steps and its file, with two rows a step."""
+    """Return a function that makes a history of `number` steps with its file, two rows per step."""
 
     def write(number: int) -> History:
         history = History(tmp_path / "metrics.jsonl")
@@ -27,7 +27,7 @@ def written(tmp_path):
 
 
 def resumed(saved: History, step: int) -> list[dict]:
-    """Returns the rows of the file after a resume from what `saved` would put in a checkpoint."""
+    """Return the rows of the file after a resume with the values that `saved` returns."""
     History(saved.file).resume(saved.state_dict(), step, step)
     return [json.loads(line) for line in saved.file.read_text().splitlines()]
 

@@ -1,4 +1,4 @@
-"""The root of the tree, and what belongs to no group: how to train, and the sweep."""
+"""The root of the tree, and the nodes that belong to no group: training and the sweep."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Sweep:
     """An ablation; `sweeps/NAME.yaml` holds one."""
 
     name: str = option(MISSING, "name of the file", identity=False)
-    question: str = option(MISSING, "what the sweep is to answer", identity=False)
+    question: str = option(MISSING, "question that the sweep answers", identity=False)
     grid: dict[str, Any] = option({}, "key -> its values, crossed", identity=False)
     zip: dict[str, Any] = option({}, "key -> its values, one by one together", identity=False)
     exclude: list[dict[str, Any]] = option([], "points left out: key -> value", identity=False)
@@ -50,7 +50,7 @@ class Sweep:
         [], "published results: swept values and the metric", identity=False
     )
     source: str | None = option(
-        None, "of what, and where, those results were published", identity=False
+        None, "publication and model of the published results", identity=False
     )
 
 
@@ -96,10 +96,12 @@ class Train:
         choices=("auto", "on", "off"),
     )
     recompute: bool = option(
-        False, "keep of each layer its input alone, to save memory", identity=False
+        False,
+        "store only the input of each layer and recompute the rest in the backward pass",
+        identity=False,
     )
     profile: int | None = option(
-        None, "steps to trace and name the costs of; null: none", identity=False, at_least=1
+        None, "steps to trace, to find the largest costs; null: none", identity=False, at_least=1
     )
 
 
@@ -132,34 +134,34 @@ class Config:
     )
     ranks: int | None = option(
         None,
-        "processes that have to train together; null: those there are",
+        "processes that must train together; null: any number",
         identity=False,
         at_least=1,
     )
     resume: str = option(
         "auto",
-        "auto: go on with an unfinished run; never: set it aside and start anew",
+        "auto: continue an unfinished run; never: set it aside and start again",
         identity=False,
         choices=("auto", "never"),
     )
-    rerun: bool = option(False, "set a run aside, finished or not, and train anew", identity=False)
+    rerun: bool = option(False, "set a run aside, finished or not, and train again", identity=False)
     other_code: str = option(
         "ask",
         "a finished run whose code, yours included, changed since: ask, accept its result, or "
-        "rerun (set it aside and train anew)",
+        "rerun (set it aside and train again)",
         identity=False,
         choices=("ask", "accept", "rerun"),
     )
     other_data: str = option(
         "ask",
         "a finished run whose image files changed since: ask, accept its result, or rerun (set it "
-        "aside and train anew)",
+        "aside and train again)",
         identity=False,
         choices=("ask", "accept", "rerun"),
     )
     init_from: str | None = option(
         None,
-        "checkpoint whose weights training starts from; its content counts, not its place",
+        "checkpoint whose weights training starts from; its content counts, not its path",
         identity=False,
         path=True,
     )
@@ -168,7 +170,7 @@ class Config:
     )
     export_to: str | None = option(
         None,
-        "folder that task=export makes; null: <checkpoint>-export beside it",
+        "folder that task=export creates; null: <checkpoint>-export beside the checkpoint",
         identity=False,
         path=True,
     )
