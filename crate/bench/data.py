@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from crate.data.cache.files import Cached
+    from crate.data.images.split import Split
     from crate.data.loading.loader import Batch
 
 HELP = "images per second per core: torchvision and PIL, ours from files, ours from the cache"
@@ -83,6 +84,7 @@ def _ways(root: Path, outputs: Path) -> tuple[Cached, dict[str, Callable[[int], 
     from crate.config.target import call
     from crate.data import transforms
     from crate.data.cache.choice import with_cache
+    from crate.data.cache.files import Cached
     from crate.data.loading.loader import train_batches
     from crate.data.splits import load_splits
 
@@ -103,7 +105,7 @@ def _ways(root: Path, outputs: Path) -> tuple[Cached, dict[str, Callable[[int], 
     augment = call(FlipCrop(_target_="crate.data.transforms.flip_crop"), img_size=(224, 224))
     normalize = transforms.Normalize(mean, std)
 
-    def ours(images: Any, for_gpu: bool = False) -> Iterator[Batch]:
+    def ours(images: Split, for_gpu: bool = False) -> Iterator[Batch]:
         transform = transforms.training(data, augment, resize_on_device=for_gpu)
         return train_batches(
             images, transform, batch_size=BATCH, seed=0, start=0, stop=10**9, workers=0
@@ -118,7 +120,9 @@ def _ways(root: Path, outputs: Path) -> tuple[Cached, dict[str, Callable[[int], 
 
         return prepare
 
-    return cached["train"], {
+    train = cached["train"]
+    assert isinstance(train, Cached)
+    return train, {
         AUTHORS: take(_endless(datasets.ImageFolder(str(root / "train"), theirs))),
         "ours, from files": take(ours(plain["train"])),
         "ours, cached": take(ours(cached["train"])),

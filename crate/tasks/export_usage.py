@@ -22,12 +22,15 @@ def usage(folder: Path, entries: dict[str, Any], model: nn.Module) -> list[str]:
     """
     is_ours = any(type(each).__module__.startswith("crate.") for each in model.modules())
     once = f"; once before, `pip install {CHECKOUT}`" if is_ours else ""
-    lines = _of_timm(folder, is_ours) if "architecture" in entries else _own(folder, entries)
-    return [f"to use it, type in Python{once}:", *lines]
+    lines = _of_timm if "architecture" in entries else _own
+    return [f"to use it, type in Python{once}:", *lines(folder, entries, is_ours)]
 
 
-def _of_timm(folder: Path, is_ours: bool) -> list[str]:
+def _of_timm(folder: Path, entries: dict[str, Any], is_ours: bool) -> list[str]:
+    paths = _paths(entries)
     return [
+        *(["import sys"] if paths else []),
+        *paths,
         "import timm",
         *(["import crate.model"] if is_ours else []),  # which registers CRATE with timm
         f"model = timm.create_model({_text(f'local-dir:{folder}')}, pretrained=True).eval()",
@@ -37,13 +40,12 @@ def _of_timm(folder: Path, is_ours: bool) -> list[str]:
     ]
 
 
-def _own(folder: Path, entries: dict[str, Any]) -> list[str]:
+def _own(folder: Path, entries: dict[str, Any], is_ours: bool) -> list[str]:
     module, _, name = entries["target"].rpartition(".")
-    source = _folder_of(module)
     weights = _text(str(folder / "model.safetensors"))
     return [
         "import json, sys, safetensors.torch, timm",
-        *([] if source is None else [f"sys.path.insert(0, {_text(str(source))})"]),
+        *_paths(entries),
         f"from {module} import {name}",
         f"described = json.load(open({_text(str(folder / 'config.json'))}))",
         f'model = {name}(**described["model_args"]).eval()',
@@ -52,6 +54,15 @@ def _own(folder: Path, entries: dict[str, Any]) -> list[str]:
         "transform = timm.data.create_transform(**preparation)",
         'label_names = described.get("label_names")',
     ]
+
+
+def _paths(entries: dict[str, Any]) -> list[str]:
+    """Return the lines that let Python find the user's own classes: the model's, its operators'."""
+    names = [entries.get("target", "")]
+    names += [str(entries["model_args"].get(key, "")) for key in ("compression", "sparsifier")]
+    modules = [name.rpartition(".")[0] for name in names if "." in name]
+    folders = dict.fromkeys(folder for module in modules if (folder := _folder_of(module)))
+    return [f"sys.path.insert(0, {_text(str(folder))})" for folder in folders]
 
 
 def _text(value: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 
 import pytest
@@ -13,6 +15,7 @@ from crate.config.schema import CRATE as Schema
 from crate.config.target import arguments
 from crate.errors import UserError
 from crate.model import COMPRESSIONS, CRATE, SPARSIFIERS, Trace
+from crate.paths import CHECKOUT
 from crate.tasks.identity import prepare
 from tests.launching import TINY, launch, run_folder
 
@@ -183,3 +186,9 @@ def test_a_users_operators_train_and_their_code_is_recorded(mine, tmp_path):
     checkpoint = f"checkpoint={run / 'checkpoints' / 'best.pt'}"
     evaluated = launch(f"--config-dir={mine}", "task=evaluate", checkpoint)
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
+    exported = launch(f"--config-dir={mine}", "task=export", checkpoint)
+    lines = re.findall(r"^(?:import|sys\.path|model =).*", exported.stdout, re.MULTILINE)
+    program = "\n".join([*lines, "print(type(model.layers[0].mssa), type(model.layers[0].ista))"])
+    command = [sys.executable, "-c", program]
+    used = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT)
+    assert used.stdout == "<class 'my_operators.Mean'> <class 'my_operators.MLP'>\n", used.stderr
