@@ -87,6 +87,6 @@ def _is_torchs_default(folder: Path) -> bool:
     return folder.parent == Path(gettempdir()) and folder.name.startswith("torchinductor_")
 
 
-def as_compiled(on: bool) -> AbstractContextManager:
+def as_compiled(on: bool) -> AbstractContextManager[None]:
     """Returns the context of a training step; with `on` False compiled layers run as they are."""
     return nullcontext() if on else torch.compiler.set_stance("force_eager")

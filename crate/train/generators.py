@@ -16,11 +16,12 @@ from crate.data.loading.seeds import seed_everything
 def generator_states() -> dict[str, Any]:
     """Returns the state of every global random number generator as tensors and plain values."""
     version, numbers, gauss = random.getstate()
-    name, keys, *rest = np.random.get_state()
+    name, keys, *position = np.random.get_state(legacy=True)
+    assert isinstance(keys, np.ndarray)
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *position],
         "python": [version, list(numbers), gauss],
     }
 
@@ -30,8 +31,8 @@ def set_generator_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    name, keys, *position = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
 
