@@ -23,7 +23,7 @@ from crate.config.commandline import config_dir, diagnose, reader, typed_paths
 from crate.config.reference import help
 from crate.config.reference.keys import walk
 from crate.errors import UserError
-from crate.ranks import Ranks, SaidByFirst
+from crate.ranks import Ranks, ReportedByRank0
 from crate.run.secrets import redact
 from crate.sweep.define import files as sweep_files
 from crate.sweep.launchers import LAUNCHERS
@@ -57,7 +57,7 @@ def main(cfg: DictConfig) -> float | None:
         choices, typed = dict(hydra_config.runtime.choices), _texts(hydra_config.overrides.task)
         request = Request(cfg, choices, typed, ranks, ends_process=is_single)
         return registry.find(cfg.task).run(request)
-    except SaidByFirst:
+    except ReportedByRank0:
         sys.exit(1)
     except UserError as error:
         fail(error)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SaidByFirst(UserError):
+class ReportedByRank0(UserError):
     """An error that rank 0 says for all."""
 
 
@@ -81,7 +81,7 @@ class Ranks:
         try:
             yield
         except UserError as error:
-            raise error if self.is_first else SaidByFirst(str(error)) from error
+            raise error if self.is_first else ReportedByRank0(str(error)) from error
         finally:
             dist.destroy_process_group()
 
@@ -121,7 +121,7 @@ class Ranks:
         dist.broadcast_object_list(answer)
         value, error_text = answer
         if error_text is not None:
-            raise SaidByFirst(error_text)
+            raise ReportedByRank0(error_text)
         return value
 
     def each(self, function: Callable[[], T]) -> T:
@@ -147,7 +147,7 @@ class Ranks:
         texts = self.gather(None if error is None else str(error))
         rank, text = next((rank, text) for rank, text in enumerate(texts) if text is not None)
         if not self.is_first:
-            raise SaidByFirst(text)
+            raise ReportedByRank0(text)
         raise error or UserError(f"rank {rank}: {text}")
 
     def gather(self, value: T) -> list[T]:

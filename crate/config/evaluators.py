@@ -41,20 +41,24 @@ def _typed(name: str, node: DictConfig | object) -> tuple[DictConfig | None, Use
     if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name in RESERVED:
         taken = f", other than {', '.join(RESERVED)}"
         return None, UserError(f"{key} has no usable name", NAMES + taken, f"+{_example('NAME')}")
-    if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    if not isinstance(node, DictConfig) or not isinstance(target, str):
         given = f"{key} names no function: it has no _target_"
         return None, UserError(given, "the dotted name of a function", f"+{_example(name)}")
     names = [entry.name for entry in fields(Evaluator)]
-    own = {key: node[key] for key in node if key in names}
-    added = {key: node[key] for key in node if key not in names}
+    values = {str(each): node[each] for each in node}
+    own = {each: value for each, value in values.items() if each in names}
+    added = {each: value for each, value in values.items() if each not in names}
     twice = sorted(added.keys() & dict(own.get("kwargs") or {}).keys())
     if twice:
         given = f"{key}.{twice[0]} and {key}.kwargs.{twice[0]} are the same argument"
         return None, UserError(given, "one of them", f"{key}.{twice[0]}=VALUE")
+    typed = OmegaConf.structured(Evaluator)
     try:
-        return OmegaConf.merge(OmegaConf.structured(Evaluator), own, {"kwargs": added}), None
+        typed.merge_with(own, {"kwargs": added})
     except OmegaConfBaseException as error:
         return None, UserError(f"{key}: {str(error).splitlines()[0]}")
+    return typed, None
 
 
 def _example(name: str) -> str:

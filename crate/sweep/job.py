@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from crate.config.schema import Config, restore
 from crate.errors import UserError
 from crate.paths import CHECKOUT
-from crate.ranks import Ranks, SaidByFirst
+from crate.ranks import Ranks, ReportedByRank0
 from crate.run import provenance
 from crate.run.console import say_on_console
 from crate.run.folder import RunFolder, find
@@ -72,7 +72,7 @@ class Job:
             return _train(sweep, signature, ranks, ends_process=ends_process)
         except Busy as error:
             logger.info("left to the process that runs it: %s", error.given)
-        except SaidByFirst:
+        except ReportedByRank0:
             raise SystemExit(1) from None
         except UserError as error:
             _note_failure(path, str(error), None)

@@ -85,7 +85,7 @@ def _record_end(
         bookkeeping.finish(folder, run.config, result, setup)
         signals.is_finished = True
     else:
-        folder.stop(signals.said)
+        folder.stop(signals.reason)
         logger.info("saved at step %d; %s", result.step, signals.how_to_go_on)
 
 

@@ -64,6 +64,7 @@ def _require_same_classes(config: Config, values: dict[str, Any]) -> None:
 
 def _warn_of_other_names(images: Any, config: Config, values: dict[str, Any]) -> None:
     """Warn if the classes have other names than those that the checkpoint was trained on."""
+    assert config.data.num_classes is not None  # completed from the data
     names, trained = label_names(images, config.data.num_classes), values.get("label_names")
     pairs = zip(trained or (), names or (), strict=False)
     others = [f"{name} (trained on {old})" for old, name in pairs if name != old]

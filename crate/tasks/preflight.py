@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from crate.config.checks.rules import typed_rule_errors
 from crate.config.schema import Config
 from crate.errors import UserError, raise_all
-from crate.ranks import Ranks, SaidByFirst
+from crate.ranks import Ranks, ReportedByRank0
 from crate.run.machine import device_errors
 
 
@@ -34,7 +34,7 @@ def require_startable(config: Config, ranks: Ranks) -> None:
             )
         )
     if errors and ranks.local_rank > 0:
-        raise SaidByFirst(str(errors[0]))
+        raise ReportedByRank0(str(errors[0]))
     raise_all(errors)
 
 

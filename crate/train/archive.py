@@ -53,7 +53,7 @@ class Archive:
             if state.best_step:
                 self.best.load(state)
             self.record = Record(
-                redact(stored_config), setup, state, folder, signature, tracker, self.history
+                redact(stored_config), state, folder, signature, tracker, self.history
             )
         self._save_after(self.options.checkpoint_every_min)
 

@@ -61,4 +61,6 @@ def largest_costs(trace: profile, on_gpu: bool) -> dict[str, float]:
     costs = {event.key: getattr(event, time) for event in trace.key_averages()}
     costs = {name: cost for name, cost in costs.items() if not name.startswith("ProfilerStep")}
     whole = sum(costs.values()) or 1
-    return {name: costs[name] / whole for name in sorted(costs, key=costs.__getitem__, reverse=True)[:3]}
+    return {
+        name: costs[name] / whole for name in sorted(costs, key=costs.__getitem__, reverse=True)[:3]
+    }

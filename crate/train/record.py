@@ -16,7 +16,6 @@ from crate.run.console import Bar
 from crate.run.folder import RunFolder
 from crate.tracking import Tracker
 from crate.train.history import History
-from crate.train.setup import Setup
 from crate.train.state import TrainState
 
 logger = logging.getLogger("crate")
@@ -53,16 +52,16 @@ class Record(Silence):
     def __init__(
         self,
         config: dict[str, Any],
-        setup: Setup,
         state: TrainState,
         folder: RunFolder,
         signature: str,
         tracker: Tracker,
         history: History,
     ) -> None:
-        self.setup, self.folder, self.tracker, self.history = setup, folder, tracker, history
+        self.folder, self.tracker, self.history = folder, tracker, history
+        self.steps, self.device = state.steps, state.device
         tracker.start(folder, signature, config)
-        self._bar = Bar(state.step, setup.steps.total)
+        self._bar = Bar(state.step, self.steps.total)
         self._mark(state)
 
     def __enter__(self) -> Record:
@@ -80,11 +79,11 @@ class Record(Silence):
         """Log the metrics of the steps since the last row, with their speed."""
         seconds = time.monotonic() - self._marked_at
         steps = range(self._marked_step, state.step)
-        images = sum(map(self.setup.steps.batch_length, steps))
-        remaining_s = (self.setup.steps.total - state.step) * seconds / len(steps)
+        images = sum(map(self.steps.batch_length, steps))
+        remaining_s = (self.steps.total - state.step) * seconds / len(steps)
         metrics = metrics | {
             "images_per_s": round(images / seconds, 1),
-            "memory_gb": round(peak_memory_gb(self.setup.device), 3),
+            "memory_gb": round(peak_memory_gb(self.device), 3),
             "remaining_s": round(remaining_s, 1),
         }
         self._log(state, self._clock(state) | metrics)
@@ -103,8 +102,8 @@ class Record(Silence):
         self._log(state, clock | metrics)
         logger.info(
             "epoch %d/%d  step %d  %s  %.0f s",
-            state.step // self.setup.steps.per_epoch,
-            self.setup.steps.total // self.setup.steps.per_epoch,
+            state.step // self.steps.per_epoch,
+            self.steps.total // self.steps.per_epoch,
             state.step,
             _in_words(state, metrics),
             clock["time_s"],
@@ -133,7 +132,7 @@ class Record(Silence):
 
     def _clock(self, state: TrainState) -> dict[str, float]:
         return {
-            "epoch": round(state.step / self.setup.steps.per_epoch, 4),
+            "epoch": round(state.step / self.steps.per_epoch, 4),
             "time_s": round(state.time_s(), 3),
         }
 

@@ -168,10 +168,11 @@ def _recompute(model: nn.Module, config: Config) -> None:
 
     Each layer then stores its input alone; the rest is computed again in the backward pass.
     """
-    if not hasattr(model, "set_grad_checkpointing"):
+    turn_on = getattr(model, "set_grad_checkpointing", None)
+    if turn_on is None:
         raise UserError(
             f"train.recompute=true, and {config.model._target_} cannot",
             "a model with timm's set_grad_checkpointing",
             "train.recompute=false",
         )
-    model.set_grad_checkpointing()
+    turn_on()

@@ -102,10 +102,10 @@ class Signals:
         return Agreement(bool(code), bool(saves), bool(is_lost))
 
     @property
-    def said(self) -> str:
-        """Which signal asked for the stop, in words."""
-        names = {code: number.name for number, code in _EXIT.items()}
-        return f"{names[self.exit_code]}, exit {self.exit_code}"
+    def reason(self) -> str:
+        """The signal that asked for the stop, in words."""
+        names = [number.name for number, code in _EXIT.items() if code == self.exit_code]
+        return f"{names[0]}, exit {self.exit_code}"
 
     @property
     def how_to_go_on(self) -> str:

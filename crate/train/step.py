@@ -1,15 +1,16 @@
 """One update of the weights: the gradient of the global batch, then the optimizer's step.
 
-B images of the global batch, b of them this rank's share, C classes.
+Shapes: b images of this rank's share of the global batch, C channels of H x W pixels.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from crate.config.schema import Train
@@ -22,10 +23,10 @@ from crate.train.setup import Setup
 def backward(
     options: Train, setup: Setup, forward: nn.Module, images: Tensor, labels: Tensor, step: int
 ) -> Tensor:
-    """Adds the gradient of the global batch's mean loss; returns this rank's part of that loss.
+    """Add the gradient of the global batch's mean loss; return this rank's part of that loss.
 
-    images (b, C, H, W) uint8 and labels (b,), on the device, are the share of this rank in the
-    batch of `step`; they go through `forward`, the model as the ranks share it, in
+    images (b, C, H, W) uint8 and labels (b,), on the device, are this rank's share of the batch of
+    `step`. They go through `forward`, the model as `Ranks.wrap` returns it, in
     `accumulation_steps` parts.
     """
     normalize, smoothing, targets = setup.images.normalize, options.label_smoothing, labels
@@ -38,19 +39,23 @@ def backward(
     chunks = list(zip(images.chunk(parts), targets.chunk(parts), strict=True))
     is_full = batch_length == setup.steps.batch_size
     for number, (part, answers) in enumerate(chunks, 1):
-        is_last = setup.ranks.size == 1 or number == len(chunks)
-        # the ranks add up once
-        with as_compiled(is_full), nullcontext() if is_last else forward.no_sync():
+        adds_up = number == len(chunks)  # the ranks exchange gradients once, after the last part
+        with as_compiled(is_full), nullcontext() if adds_up else _alone(forward):
             with autocast(setup.device, setup.precision):
                 logits = forward(normalize(part))  # (b / parts, classes)
             loss = F.cross_entropy(
                 logits.float(), answers, label_smoothing=smoothing, reduction="sum"
             )
             loss = loss / batch_length
-            # The ranks' gradients are averaged, and the losses are parts of one mean.
+            # DDP averages the gradients of the ranks; the losses are parts of one mean.
             scaler.scale(loss * setup.ranks.size).backward()
         loss_sum += loss.detach()
     return loss_sum
+
+
+def _alone(forward: nn.Module) -> AbstractContextManager[None]:
+    """Return the context of a backward pass whose gradients are not exchanged between ranks."""
+    return forward.no_sync() if isinstance(forward, DistributedDataParallel) else nullcontext()
 
 
 def update(learner: Learner, clip_norm: float | None, measure: bool) -> Tensor | None:

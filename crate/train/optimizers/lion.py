@@ -1,4 +1,4 @@
-"""Lion, the update of lion-pytorch on all weights at once."""
+"""The optimizer Lion, which updates all weights at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, optim
 class Lion(optim.Optimizer):
     """Lion (arXiv 2302.06675) with decoupled weight decay.
 
-    Each weight moves by `lr` along the sign of a mean of its gradients. The arithmetic and the
-    state (`exp_avg`) are those of lion-pytorch, operation by operation.
+    Each weight moves by `lr` along the sign of a running mean of its gradients. The arithmetic and
+    the state (`exp_avg`) equal those of lion-pytorch, operation by operation.
     """
 
     def __init__(
