@@ -1,7 +1,7 @@
-"""The processes that train one model together: which one this is, and what they do as one.
+"""The processes that train one model together, and their collective operations.
 
-torchrun, srun and a single process are told apart here, once. Imports torch only where there are
-processes to join, so that a launch by itself stays quick.
+Only this module distinguishes torchrun, srun and a single process. It imports torch only if there
+are processes to join, so that a single launch starts quickly.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ T = TypeVar("T")
 
 
 class ReportedByRank0(UserError):
-    """An error that rank 0 says for all."""
+    """An error that rank 0 reports for all ranks."""
 
 
 @dataclass(frozen=True)
 class Ranks:
     """This process's `rank` of `size`, its `local_rank` of `local_size` on this machine.
 
-    What is collective (all but the fields) has to be called by every rank in the same order.
-    `launcher` is "torchrun", "slurm", or "" for a process by itself.
+    Every rank has to call the collective methods (all but `detect`) in the same order. `launcher`
+    is "torchrun", "slurm", or "" for a single process.
     """
 
     rank: int = 0
@@ -42,7 +42,7 @@ class Ranks:
 
     @classmethod
     def detect(cls) -> Ranks:
-        """Returns who this process is, from what torchrun or srun left in the environment."""
+        """Return the rank of this process, as torchrun or srun set it in the environment."""
         env = os.environ
         if "RANK" in env and "WORLD_SIZE" in env:
             return cls(
@@ -52,7 +52,7 @@ class Ranks:
                 int(env.get("LOCAL_WORLD_SIZE", 1)),
                 "torchrun",
             )
-        # srun alone sets the size of a step: a batch script's own process is no rank.
+        # Only srun sets the size of a step; the process of a batch script is not a rank.
         size = int(env.get("SLURM_STEP_NUM_TASKS", 1))
         if size == 1:
             return cls()
@@ -62,15 +62,15 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is rank 0, which alone writes and speaks."""
+        """Whether this is rank 0, the only one that writes files and messages."""
         return self.rank == 0
 
     @contextmanager
     def joined(self, device: str) -> Iterator[None]:
-        """Meets the other ranks, and parts from them on leaving.
+        """Join the other ranks, and leave them at the end.
 
-        gloo carries what lies on a CPU, NCCL what lies on GPUs. An error is said by rank 0 alone.
-        Raises UserError where a rank would have no GPU of its own.
+        Tensors on a CPU are exchanged by gloo, tensors on GPUs by NCCL. Only rank 0 reports an
+        error. Raise UserError if there are more ranks than GPUs.
         """
         if not self.launcher:
             yield
@@ -86,9 +86,8 @@ class Ranks:
             dist.destroy_process_group()
 
     def _join(self, device: str) -> None:
-        os.environ.setdefault(
-            "TORCH_CPP_LOG_LEVEL", "ERROR"
-        )  # DDP's advice against what `wrap` does
+        # DDP warns of `find_unused_parameters`, which `wrap` sets for a reason.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         import torch
         from torch import distributed as dist
 
@@ -161,7 +160,7 @@ class Ranks:
         return values
 
     def maximum(self, *numbers: int) -> list[int]:
-        """Returns the largest of every rank's numbers, one by one: how ranks agree on a flag."""
+        """Return the largest of the ranks' numbers, one by one; ranks agree on flags by it."""
         if not self.launcher:
             return list(numbers)
         import torch
@@ -172,7 +171,7 @@ class Ranks:
         return largest.tolist()
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Returns the sum over the ranks of a tensor (one shape on all)."""
+        """Return the sum of a tensor over the ranks; it has the same shape on all of them."""
         if not self.launcher:
             return tensor
         from torch import distributed as dist
@@ -182,18 +181,18 @@ class Ranks:
         return total
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Returns `model`, whose backward averages the gradients over the ranks."""
+        """Return `model` such that its backward pass averages the gradients over the ranks."""
         if self.size == 1:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
-        # Looking for unused weights keeps the buckets as they are: DDP would else rearrange them
-        # after the first step of a process, and a resumed sum would differ in its last bit.
+        # Looking for unused weights keeps DDP from rearranging its buckets after the first step of
+        # a process. Otherwise the order of a sum, and its last bit, would differ after a resume.
         return DistributedDataParallel(model, find_unused_parameters=True)
 
 
 def _tasks_per_node(text: str) -> list[int]:
-    """Returns "2(x3),1" as [2, 2, 2, 1]."""
+    """Return "2(x3),1" as [2, 2, 2, 1]."""
     counts: list[int] = []
     for number, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
         counts += [int(number)] * int(times or 1)
@@ -201,7 +200,7 @@ def _tasks_per_node(text: str) -> list[int]:
 
 
 def _export_address(ranks: Ranks) -> None:
-    """Says where the ranks of a Slurm step meet: its first node, at a port of the job's own."""
+    """Set the address where the ranks of a Slurm step meet: its first node, a port by job."""
     env = os.environ
     if "MASTER_ADDR" not in env:
         first = _scontrol("hostnames", env["SLURM_STEP_NODELIST"]).split()[0]

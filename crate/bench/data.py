@@ -55,7 +55,7 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]
     from crate.bench.interleaved import rates, summary
     from crate.bench.memory import memory_of_readers
     from crate.bench.photographs import write_photographs
-    from crate.train.device import hardware
+    from crate.train.hardware.device import hardware
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

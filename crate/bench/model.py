@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 def measure(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Table]]:
     """Return the measurements as JSON values, and the tables that show them."""
     from crate.bench import scaling
-    from crate.train.device import hardware, resolve_device, resolve_precision
+    from crate.train.hardware.device import hardware, resolve_device, resolve_precision
 
     device = resolve_device(arguments.device)
     native = resolve_precision("auto", device)

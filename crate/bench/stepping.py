@@ -87,7 +87,7 @@ def _serve(way: Way, rank: int, port: int | None, pipe: Connection) -> None:
 
     from crate.bench.forms import step_of
     from crate.ranks import Ranks
-    from crate.train.record import peak_memory_gb
+    from crate.train.archive.record import peak_memory_gb
 
     if way.threads is not None:
         torch.set_num_threads(way.threads)
@@ -108,7 +108,7 @@ def _carry_out(order: Order, step: Step, device: torch.device) -> float | dict[s
     """Return the seconds of a step ("run") or the largest costs of the steps ("profile")."""
     import torch
 
-    from crate.train.profile import largest_costs
+    from crate.train.hardware.profile import largest_costs
 
     def make(steps: int) -> None:
         for _ in range(steps):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from crate.errors import UserError
 from crate.model import CRATE, ISTA, MSSA
-from crate.train.device import autocast, loss_scaler
+from crate.train.hardware.device import autocast, loss_scaler
 
 
 class ThreeProducts(nn.Module):

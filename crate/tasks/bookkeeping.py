@@ -82,7 +82,7 @@ def finish(folder: RunFolder, config: Config, result: TrainState, built: Setup) 
 
     `result` is the state that training reached. Raise UserError if a full disk refuses the status.
     """
-    from crate.train.device import hardware
+    from crate.train.hardware.device import hardware
 
     chosen_on = images_of_choice(config, built.images.splits)
     _draw(folder, f"{folder.path.name}; best chosen on {chosen_on}", config.objective)
@@ -120,7 +120,7 @@ def finish(folder: RunFolder, config: Config, result: TrainState, built: Setup) 
 
 def _draw(folder: RunFolder, title: str, objective: Objective) -> None:
     """Draw the curve; if that fails, warn and go on, since the run is finished without it."""
-    from crate.train.curve import draw_curve
+    from crate.train.archive.curve import draw_curve
 
     try:
         draw_curve(folder.read_metrics(), title, folder.curve, objective)

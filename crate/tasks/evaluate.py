@@ -1,4 +1,4 @@
-"""The task `evaluate`: a checkpoint on its own data, or on what the command line puts in place."""
+"""The task `evaluate`: measure a checkpoint on its own data, or on the data that is typed."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) 
 
     Where it also holds the running mean of the weights, those of the mean are `val/ema_...`.
     """
-    from crate.train.device import resolve_device
     from crate.train.evaluation.evaluator import evaluate, evaluators
+    from crate.train.hardware.device import resolve_device
 
     device = ranks.each(lambda: resolve_device(config.device, ranks))
     models = ranks.each(lambda: _models(config, values, path, device))
@@ -104,8 +104,8 @@ def _images(config: Config, values: dict[str, Any], device: torch.device, ranks:
     from crate.data.cache.choice import from_cache
     from crate.data.loading.workers import num_workers
     from crate.data.splits import load_split, load_splits, notes
-    from crate.train.device import resolve_precision
     from crate.train.evaluation.batches import Images
+    from crate.train.hardware.device import resolve_precision
 
     data = config.data
     outputs = config.outputs if Path(config.outputs).is_dir() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from crate.train.archive import Archive
+from crate.train.archive.archive import Archive
 from crate.train.evaluation.batches import Interrupted
 from crate.train.evaluation.evaluator import TEST, evaluate
 from crate.train.setup import Setup

@@ -14,7 +14,7 @@ from crate.data.loading.seeds import seed_everything
 
 
 def generator_states() -> dict[str, Any]:
-    """Returns the state of every global random number generator as tensors and plain values."""
+    """Return the state of every global random number generator as tensors and plain values."""
     version, numbers, gauss = random.getstate()
     name, keys, *position = np.random.get_state(legacy=True)
     assert isinstance(keys, np.ndarray)
@@ -27,7 +27,7 @@ def generator_states() -> dict[str, Any]:
 
 
 def set_generator_states(states: dict[str, Any]) -> None:
-    """Puts every global generator back where `generator_states` found it."""
+    """Restore every global generator to a state that `generator_states` returned."""
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])

@@ -7,11 +7,11 @@ from functools import partial
 from crate.config.schema import Config
 from crate.run.folder import RunFolder
 from crate.tracking import Tracker
-from crate.train.archive import Archive
+from crate.train.archive.archive import Archive
 from crate.train.due import evaluate_if_due, is_done, test_if_due
 from crate.train.finite import mean_loss
+from crate.train.hardware.profile import profiler
 from crate.train.optimizers.optimizer import set_lr
-from crate.train.profile import profiler
 from crate.train.setup import Setup
 from crate.train.signals import Signals
 from crate.train.state import TrainState
@@ -38,7 +38,10 @@ def train(
     learner.model.train()
     forward = ranks.wrap(learner.model)
 
-    with archive.record as record, profiler(options.profile, folder, setup) as profile:
+    with (
+        archive.record as record,
+        profiler(options.profile, folder, ranks, setup.device) as profile,
+    ):
         while True:
             evaluate_if_due(setup, state, archive, signals)
             test_if_due(setup, state, archive, signals)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: from the step to a factor of the peak rate, a pure function."""
+"""Learning-rate schedules: pure functions from the step to a factor of the peak rate."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Schedule = Callable[[int], float]
 
 
 def cosine(total_steps: int, steps_per_epoch: int, warmup_epochs: float) -> Schedule:
-    """Returns linear warm-up, then half a cosine to zero, updated every step.
+    """Return a linear warm-up and then half a cosine to zero, updated every step.
 
-    The factor is 1/w at step 0 of w warm-up steps, 1 at step w - 1, and nears 0 at the last.
+    The factor is 1/w at step 0 of w warm-up steps, 1 at step w - 1, and approaches 0 at the last.
     """
     warmup_steps = round(warmup_epochs * steps_per_epoch)
 
@@ -25,9 +25,9 @@ def cosine(total_steps: int, steps_per_epoch: int, warmup_epochs: float) -> Sche
 
 
 def authors(total_steps: int, steps_per_epoch: int, warmup_epochs: int) -> Schedule:
-    """Returns the authors' factor min((e + 1)/w, (1 + cos(pi e/E))/2), set once per epoch e of E.
+    """Return the authors' factor min((e + 1)/w, (1 + cos(pi e/E))/2), set once per epoch e of E.
 
-    Source: the training script of Ma-Lab-Berkeley/CRATE, where w is 20 whatever E.
+    Source: the training script of Ma-Lab-Berkeley/CRATE, where w is 20 for every E.
     """
     epochs = total_steps / steps_per_epoch
 

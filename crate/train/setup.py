@@ -24,8 +24,10 @@ from crate.data.splits import load_splits, notes
 from crate.errors import UserError
 from crate.ranks import Ranks
 from crate.train.checkpoints.initialize import initialize
-from crate.train.compile import compile_layers, decide
-from crate.train.device import (
+from crate.train.evaluation.batches import Images
+from crate.train.evaluation.evaluator import Evaluator, evaluators
+from crate.train.hardware.compile import compile_layers, decide
+from crate.train.hardware.device import (
     SINGLE,
     keep_freed_memory,
     loss_scaler,
@@ -33,8 +35,6 @@ from crate.train.device import (
     resolve_precision,
     set_deterministic,
 )
-from crate.train.evaluation.batches import Images
-from crate.train.evaluation.evaluator import Evaluator, evaluators
 from crate.train.learner import Learner, running_mean
 from crate.train.optimizers.optimizer import build_optimizer
 from crate.train.schedule import Schedule

@@ -1,4 +1,4 @@
-"""Signals: what to do at the next step boundary.
+"""Signals: what a run does at its next step boundary.
 
 | signal | on a laptop | in a Slurm job |
 |---|---|---|
@@ -7,8 +7,7 @@
 | SIGHUP (terminal closed) | save, exit 129 | the same |
 | SIGUSR2, under a launcher | save, and go back to the queue | the same |
 
-A run that has made its last step is not stopped any more: it draws its curve, is marked finished
-and exits 0.
+After its last step a run cannot be stopped: it draws its curve, is marked finished and exits 0.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from crate.ranks import Ranks
 
 _EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR2: 140}
 REQUEUE = _EXIT[signal.SIGUSR2]
-# A terminal sends Ctrl-C to torchrun and to its processes, and torchrun sends it on to them.
+# A terminal sends Ctrl-C to torchrun and its processes, and torchrun sends it to them once more.
 _ECHO_S = 2.0 if "TORCHELASTIC_RUN_ID" in os.environ else 0.0
 
 
@@ -37,17 +36,17 @@ class Agreement(NamedTuple):
 
 
 class Signals:
-    """Turns signals into flags that the loop reads between two steps.
+    """Flags that signals set and the loop reads between two steps.
 
-    `exit_code` is that of the signal that asked for a stop, otherwise None; `save` asks for a
-    checkpoint alone, since `sigterm_at`; `lost` says that the run's folder was removed or taken
-    over by another process. `is_finishing` says that the last step is made, `is_finished` that this
-    is written down: nothing stops the run then. SIGUSR2 counts where a launcher listens to it: its
-    handler puts the job back in the queue.
+    `exit_code` belongs to the signal that asked for a stop, otherwise it is None. `save` asks for a
+    checkpoint without a stop, since the time `sigterm_at`. `lost` means that the run's folder was
+    removed or taken over by another process. `is_finishing` means that the last step is made,
+    `is_finished` that the run is marked finished; nothing stops the run then. SIGUSR2 counts only
+    if a launcher handles it: that handler puts the job back in the queue.
 
     Enter it before anything is written to the run's folder, and leave it after the last write. With
-    `ends_process` the process ends with the run, and what comes later is ignored: during the exit
-    of the interpreter a signal would change the exit code of a finished run.
+    `ends_process` the process ends with the run, and later signals are ignored: while the
+    interpreter exits, a signal would change the exit code of a finished run.
     """
 
     def __init__(self, *, ends_process: bool = False) -> None:
@@ -63,7 +62,7 @@ class Signals:
         for number in _EXIT:
             known = signal.getsignal(number)
             listens = number != signal.SIGUSR2 or callable(known)
-            if listens and known != signal.SIG_IGN:  # nohup ignores SIGHUP: so do we
+            if listens and known != signal.SIG_IGN:  # nohup ignores SIGHUP, and the run then too
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -74,11 +73,11 @@ class Signals:
             signal.signal(number, handler)
 
     def lose(self) -> None:
-        """Asks for a stop that writes nothing."""
+        """Ask for a stop that writes nothing."""
         self.lost = True
 
     def cancel(self) -> None:
-        """Ask for a stop as Ctrl-C does; the SIGINT that `cancel` sends as well is part of it."""
+        """Ask for a stop as Ctrl-C does; the SIGINT that `cancel` sends too is not a second one."""
         if self.exit_code is None:
             self.exit_code, self._awaits_interrupt = _EXIT[signal.SIGINT], True
 
@@ -109,15 +108,16 @@ class Signals:
 
     @property
     def how_to_go_on(self) -> str:
+        """What continues the run, in words."""
         if self.exit_code == REQUEUE:
-            return "the job goes back to the queue, and goes on from there"
+            return "the job goes back to the queue and goes on from there"
         return "the same command goes on from there"
 
     def leave(self, ranks: Ranks) -> NoReturn:
-        """Ends this process as its signal asks: with its exit code, or back to the queue.
+        """End this process as its signal asks: with an exit code, or back in the queue.
 
-        Of several ranks the first puts the job back, once all are here. Raises what the launcher
-        raises where the job may not come back.
+        Of several ranks the first puts the job back, once all ranks are here. Raise the launcher's
+        error if the job may not come back.
         """
         if self.exit_code != REQUEUE:
             sys.exit(self.exit_code or 1)
@@ -143,15 +143,15 @@ class Signals:
             os.write(2, f"\n{doing}; Ctrl-C again leaves at once\n".encode())
             self._interrupted_at = time.monotonic()
         elif time.monotonic() - (self._interrupted_at or 0.0) >= _ECHO_S:
-            stands = "the run is finished" if self.is_finished else "the last checkpoint stands"
-            os.write(2, f"\nleft at once; {stands}\n".encode())
+            kept = "the run is finished" if self.is_finished else "the last checkpoint is kept"
+            os.write(2, f"\nleft at once; {kept}\n".encode())
             os._exit(0 if self.is_finished else _EXIT[signal.SIGINT])
 
 
 def ignore_from_now_on() -> None:
-    """Ignores the signals that stop a run, for a process that has nothing left to do but to exit.
+    """Ignore the signals that stop a run, in a process that has only to exit.
 
-    A handler in Python would not do: the interpreter removes it while it exits.
+    A handler in Python would not suffice: the interpreter removes it while it exits.
     """
     for number in _EXIT:
         signal.signal(number, signal.SIG_IGN)

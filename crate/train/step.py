@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from crate.config.schema import Train
-from crate.train.compile import as_compiled
-from crate.train.device import autocast
+from crate.train.hardware.compile import as_compiled
+from crate.train.hardware.device import autocast
 from crate.train.learner import Learner
 from crate.train.setup import Setup
 

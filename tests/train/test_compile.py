@@ -13,7 +13,7 @@ import torch
 from crate.config.check import typed
 from crate.errors import UserError
 from crate.paths import CHECKOUT
-from crate.train.compile import decide
+from crate.train.hardware.compile import decide
 from crate.train.setup import build
 from crate.train.step import backward
 from tests.launching import TINY, launch, metrics, run_folder, start, wait_for_step
@@ -47,7 +47,7 @@ def big(composed, *overrides):
 
 
 def test_auto_compiles_where_the_run_is_long_enough(composed, monkeypatch):
-    monkeypatch.setattr("crate.train.compile._obstacle", lambda device: None)
+    monkeypatch.setattr("crate.train.hardware.compile._obstacle", lambda device: None)
     assert not decide(typed(composed()), CPU, 1_437)[0], "the run of a minute stays as it is"
     long = big(composed, "data.img_size=224", "model.patch_size=16", "train.epochs=90")
     on, why = decide(long, CPU, 50_000)

@@ -12,7 +12,7 @@ from crate.data.loading.mixing import mixing
 from crate.errors import UserError
 from crate.ranks import Ranks
 from crate.tasks.preflight import require_startable
-from crate.train.device import resolve_device
+from crate.train.hardware.device import resolve_device
 from tests.launching import TINY
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from crate.train import history as history_module
-from crate.train.history import History
+from crate.train.archive.archive import history as history_module
+from crate.train.archive.history import History
 
 
 @pytest.fixture

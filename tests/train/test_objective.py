@@ -11,8 +11,8 @@ import torch
 from crate.config.schema import Objective
 from crate.errors import UserError
 from crate.run.folder import RunFolder
-from crate.train.curve import draw_curve, panels
-from crate.train.device import SINGLE
+from crate.train.archive.curve import draw_curve, panels
+from crate.train.hardware.device import SINGLE
 from crate.train.state import TrainState
 from tests.launching import TINY, launch, metrics, run_folder, start, status, wait_for_step
 

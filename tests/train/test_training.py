@@ -19,8 +19,8 @@ from crate.data.transforms import training
 from crate.errors import UserError
 from crate.model import CRATE
 from crate.ranks import Ranks
-from crate.train.device import resolve_device, resolve_precision
 from crate.train.evaluation.accuracy import accuracy
+from crate.train.hardware.device import resolve_device, resolve_precision
 from crate.train.optimizers.optimizer import build_optimizer, parameter_groups, set_lr
 from crate.train.schedule import authors, cosine
 from crate.train.setup import build

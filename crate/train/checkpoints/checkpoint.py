@@ -1,11 +1,11 @@
-"""Checkpoints: whole, checked when read, and never a program.
+"""Checkpoints: whole files that are verified when read, and that cannot run code.
 
     checkpoints/
-        step-00000460.pt   the newest `train.keep`: all that a resume needs
+        step-00000460.pt   the newest `train.keep` of them: all that a resume needs
         best.pt            weights of the best evaluation
 
 A file takes its name only when it is complete. Reading verifies the checksum of every record and
-unpickles nothing but tensors and plain values, so a torn, altered or malicious file is refused.
+unpickles tensors and plain values only, so that a torn, altered or malicious file is refused.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ logger = logging.getLogger("crate")
 
 
 class CheckpointError(UserError):
-    """A checkpoint that cannot be used, with the reason."""
+    """The error of a checkpoint that cannot be used."""
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Write tensors and plain values as a whole file, private where its configuration is secret."""
+    """Write tensors and plain values as a whole file, private if its configuration has secrets."""
     try:
         with whole_file(path, file_mode(values.get("config"))) as file:
             torch.save(values, file)
-    except RuntimeError as error:  # torch's writer, while it closes, hides what the disk said
+    except RuntimeError as error:  # closing, torch's writer hides the error of the disk
         raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Returns what a file holds, on the CPU; raises CheckpointError where it cannot be trusted."""
+    """Return the content of a file, on the CPU; raise CheckpointError if it cannot be trusted."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}", "a .pt, .pth or .safetensors file")
     try:
@@ -59,8 +59,8 @@ def read(path: Path) -> dict[str, Any]:
     except CheckpointError:
         raise
     except Exception as error:  # torn and altered files fail in many ways inside zip and torch
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is torn or no checkpoint: {what}") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is torn or no checkpoint: {reason}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} holds {type(values).__name__}, not named weights")
     return values
@@ -69,25 +69,26 @@ def read(path: Path) -> dict[str, Any]:
 class Checkpoints:
     """The checkpoints of one run folder.
 
-    What a full disk refuses is said, and tried again: the last whole checkpoint stands.
+    If a full disk refuses one, a warning is logged, it is tried again later, and the last whole
+    checkpoint is kept.
     """
 
     def __init__(self, folder: Path, signature: str, keep: int) -> None:
         self.folder, self.signature, self.keep = folder, signature, keep
-        self._best: dict[str, Any] | None = None  # what could not be saved so far
+        self._best: dict[str, Any] | None = None  # weights that could not be saved yet
 
     def files(self) -> list[Path]:
-        """Returns the step checkpoints, newest first."""
+        """Return the files of the step checkpoints, newest first."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def file(self, step: int) -> Path:
-        """Return where the checkpoint of a step is, or would be."""
+        """Return the file of the checkpoint of a step, whether it exists or not."""
         return self.folder / f"step-{step:08d}.pt"
 
     def save(self, step: int, values: dict[str, Any]) -> bool:
-        """Saves the state at `step`, then removes all but the newest `keep`; tells whether it did.
+        """Save the state at `step`, remove all but the newest `keep`, and return whether it worked.
 
-        On a full disk all but the newest are removed first, which may make room.
+        On a full disk, all but the newest are removed before it is tried once more.
         """
         saved = self._write(self.file(step).name, values)
         if not saved and len(self.files()) > 1:
@@ -99,19 +100,19 @@ class Checkpoints:
         return saved
 
     def save_best(self, values: dict[str, Any]) -> None:
-        """Saves the weights of the best evaluation so far; those refused wait in memory."""
+        """Save the weights of the best evaluation so far; keep them in memory if that fails."""
         saved = self._write("best.pt", values)
         self._best = None if saved else copy.deepcopy(values)
 
     def best(self) -> dict[str, Any]:
-        """Returns the weights of the best evaluation so far."""
+        """Return the weights of the best evaluation so far."""
         return read(self.folder / "best.pt") if self._best is None else self._best
 
     def _write(self, name: str, values: dict[str, Any]) -> bool:
         try:
             write(self.folder / name, values | {"signature": self.signature})
         except OSError as error:
-            logger.warning("%s is not saved: %s; tried again later", name, error.strerror)
+            logger.warning("%s is not saved: %s; it is tried again later", name, error.strerror)
             return False
         return True
 
@@ -120,10 +121,10 @@ class Checkpoints:
             file.unlink(missing_ok=True)
 
     def newest(self) -> Path | None:
-        """Returns the file of this configuration's newest whole state, None where there is none.
+        """Return the newest whole checkpoint of this configuration, or None if there is no file.
 
-        Says which files it passed over and why. Raises UserError where files are there and none
-        can be used: starting from nothing is for the user to decide.
+        Warn of each file that cannot be used. Raise UserError if there are files and none can be
+        used: the user decides whether to start again from nothing.
         """
         reasons = []
         for file in self.files():

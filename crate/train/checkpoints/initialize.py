@@ -1,8 +1,8 @@
-"""Weights of a checkpoint, whoever saved it, put into a model, with a word on every one of them.
+"""Load the weights of any kind of checkpoint into a model, and report each of them.
 
-Taken are a run's checkpoints, the authors' (with or without `module.`, pre-trained or fine-tuned),
-timm's, and bare weights, in torch's format or as safetensors. A weight that is missing or unknown
-is an error, and then nothing is loaded.
+The kinds are checkpoints of a run, the authors' (with or without `module.`, pre-trained or
+fine-tuned), timm's, and bare weights, in torch's format or as safetensors. If a weight is missing
+or unknown, nothing is loaded and an error is raised.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from crate.model import CRATE, official
 from crate.model.weights import listed, load_weights
 from crate.train.checkpoints.checkpoint import read
 
-WRAPPERS = ("state_dict", "model")  # what holds the weights beside an optimizer and the like
+WRAPPERS = ("state_dict", "model")  # keys of the weights, beside an optimizer and others
 BEYOND_WEIGHTS = ("num_heads", "head_dim", "global_pool", "step_size", "sparsity")
 
 
 def initialize(model: nn.Module, path: Path, options: Mapping[str, Any]) -> list[str]:
-    """Loads `path` to train from, with a fresh head where the number of classes is another.
+    """Load `path` to train from, with a fresh head if the number of classes differs.
 
-    Returns lines that name every weight as loaded, replaced or interpolated, and those of the
-    model's `options` that were others when a run trained it and that no weight shows.
+    Return lines that name every weight as loaded, replaced or interpolated, and those of the
+    model's `options` that differed in the run that trained it without showing in a weight.
     """
     values = read(path)
     return load_into(model, values, path, fresh_head=True) + _differences(options, values)
@@ -36,9 +36,9 @@ def initialize(model: nn.Module, path: Path, options: Mapping[str, Any]) -> list
 def load_into(
     model: nn.Module, values: dict[str, Any], path: Path, *, fresh_head: bool = False
 ) -> list[str]:
-    """Loads weights from what `read` returned of `path`; returns lines that say what was done.
+    """Load the weights in `values`, the content of `path`; return lines that describe each change.
 
-    Raises UserError where they do not fit the model.
+    Raise UserError if they do not fit the model.
     """
     try:
         weights, origin = _weights(values)
@@ -56,7 +56,7 @@ def load_into(
 
 
 def _weights(values: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
-    """Returns the weights under our names or timm's, and in words whose they are."""
+    """Return the weights under our names or timm's, and their origin in words."""
     if official.is_official(values):
         return official.convert(values), "the authors' checkpoint"
     if isinstance(values.get("config"), dict) and isinstance(values.get("model"), dict):
@@ -69,12 +69,12 @@ def _weights(values: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
         weights = {name.removeprefix("module."): each for name, each in weights.items()}
     odd = [name for name, each in weights.items() if not isinstance(each, Tensor)]
     if odd:
-        raise ValueError(f"it holds no weights alone, but {', '.join(map(str, odd[:5]))}")
+        raise ValueError(f"it does not hold weights alone: {', '.join(map(str, odd[:5]))}")
     return weights, origin
 
 
 def _check_kind(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Says that weights are of another architecture, where a list of names would be no help."""
+    """Raise ValueError if the weights belong to another architecture; a list would not help."""
     of_vit = any(".attn.qkv." in name for name in weights)
     of_crate = any(".mssa." in name for name in weights)
     if of_vit and isinstance(model, CRATE):
@@ -85,13 +85,13 @@ def _check_kind(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         )
     if of_crate and not isinstance(model, CRATE):
         raise ValueError(
-            "these are weights of CRATE, and the model is none\n"
+            "these are weights of CRATE, and the model is another\n"
             "  type:    model=crate_tiny, or its size"
         )
 
 
 def _grid(values: dict[str, Any]) -> tuple[int, int] | None:
-    """Returns the (rows, columns) of patches that a run was trained with; None: it does not say."""
+    """Return the (rows, columns) of patches that a run was trained with, or None if unknown."""
     model = _trained(values)
     if not model.get("img_size") or not model.get("patch_size"):
         return None
@@ -100,7 +100,7 @@ def _grid(values: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _differences(options: Mapping[str, Any], values: dict[str, Any]) -> list[str]:
-    """Says where a run was trained with other options that its weights do not show."""
+    """Return lines for the options that differ from training and do not show in a weight."""
     trained = _trained(values)
     return [
         f"trained with model.{key}={trained[key]}, and here it is {options[key]}"

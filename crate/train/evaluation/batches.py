@@ -13,7 +13,7 @@ from crate.data.loading.loader import eval_batches
 from crate.data.loading.prefetch import on_device
 from crate.errors import UserError, shorten
 from crate.ranks import Ranks
-from crate.train.device import SINGLE, autocast
+from crate.train.hardware.device import SINGLE, autocast
 
 
 class Interrupted(Exception):

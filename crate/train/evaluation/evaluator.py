@@ -10,11 +10,11 @@ from torch import nn
 
 from crate.config.schema import Config
 from crate.ranks import Ranks
-from crate.train.compile import as_compiled
-from crate.train.device import autocast
 from crate.train.evaluation.accuracy import accuracy
 from crate.train.evaluation.batches import Batches, Images
 from crate.train.evaluation.own import OwnFunction
+from crate.train.hardware.compile import as_compiled
+from crate.train.hardware.device import autocast
 
 
 class Measure(Protocol):

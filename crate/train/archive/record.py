@@ -15,7 +15,7 @@ from crate.config.schema.objective import DEFAULT, number
 from crate.run.console import Bar
 from crate.run.folder import RunFolder
 from crate.tracking import Tracker
-from crate.train.history import History
+from crate.train.archive.history import History
 from crate.train.state import TrainState
 
 logger = logging.getLogger("crate")

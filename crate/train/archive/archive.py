@@ -12,11 +12,11 @@ from crate.errors import UserError
 from crate.run.folder import RunFolder
 from crate.run.secrets import redact
 from crate.tracking import Tracker
-from crate.train.best import Best
+from crate.train.archive.best import Best
+from crate.train.archive.history import History
+from crate.train.archive.record import Record, Silence
 from crate.train.checkpoints.checkpoint import Checkpoints, read
 from crate.train.finite import require_finite
-from crate.train.history import History
-from crate.train.record import Record, Silence
 from crate.train.setup import Setup
 from crate.train.state import TrainState
 

@@ -1,8 +1,8 @@
-"""Compiled layers: whether, of which, and where the compiled code is kept.
+"""Compiled layers: whether to compile, which layers, and where the compiled code is kept.
 
-All layers of a model are alike, so one compiled layer serves them all; so does it every lambda and
-eta, which are tensors. Compiled is the training step of a full batch. The last, smaller batch of an
-epoch and evaluation run as they are: each would be compiled for itself and gain little.
+All layers of a model are alike, so the code of one layer serves all of them, and also every lambda
+and eta, which are tensors. Only the training step of a full batch is compiled. The smaller last
+batch of an epoch and evaluations run without: each would need its own compilation and gain little.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from crate.cost import cost
 from crate.errors import UserError
 from crate.run.provenance import cores, cpu_name
 
-# Compiling took 40 s on two cores and saves a tenth of each step there: this saves twice that.
+# Compiling took 40 s on two cores and saves a tenth of each step; a run of 900 s saves twice that.
 PAYS_FROM_S = 900.0
-# Floating-point operations a second of a training step, for an estimate: measured for bf16 on cores
-# that compute in it (docs/results/speed.md); a GPU's is a guess on the safe side.
+# Floating-point operations per second of a training step, for an estimate. The rate of a core is
+# measured in bf16 (docs/results/speed.md); that of a GPU is a cautious guess.
 FLOPS_PER_CORE, FLOPS_PER_GPU = 1.2e11, 2e14
 CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
 LAYERS = ("layers", "blocks")  # where CRATE and timm's transformers keep them
@@ -34,10 +34,10 @@ LAYERS = ("layers", "blocks")  # where CRATE and timm's transformers keep them
 def decide(
     config: Config, device: torch.device, num_images: int, decided: str | None = None
 ) -> tuple[bool, str]:
-    """Returns whether to compile the layers, and why in words.
+    """Return whether to compile the layers, and the reason in words.
 
-    `num_images` are those of an epoch, `decided` is what "auto" became when the run first started.
-    Raises UserError where the layers are to be compiled and cannot be.
+    `num_images` is the number per epoch; `decided` is what "auto" became when the run first
+    started. Raise UserError if the layers should be compiled and cannot be.
     """
     asked, obstacle = config.train.compile, _obstacle(device)
     if asked != "auto" or decided:
@@ -47,7 +47,7 @@ def decide(
         return is_on, "as asked for" if asked != "auto" else "as when the run first started"
     flops = cost(config).forward_flops
     if flops is None:
-        return False, "what a step of this model costs is not known"
+        return False, "the cost of a step of this model is unknown"
     rate = FLOPS_PER_GPU if device.type == "cuda" else FLOPS_PER_CORE * cores()
     seconds = 3 * flops * num_images * config.train.epochs / rate
     if seconds < PAYS_FROM_S:
@@ -58,11 +58,11 @@ def decide(
 
 
 def _obstacle(device: torch.device) -> str | None:
-    """Returns what keeps torch.compile from working on a device, if anything."""
+    """Return why torch.compile cannot work on a device, or None."""
     if device.type == "cuda":
         from torch.utils._triton import has_triton
 
-        return None if has_triton() else "compiling for a GPU needs Triton, which is not there"
+        return None if has_triton() else "compiling for a GPU needs Triton, which is not installed"
     if device.type != "cpu":
         return f"compiling is not supported on {device.type}"
     compiler = os.environ.get("CXX", "g++")
@@ -70,13 +70,13 @@ def _obstacle(device: torch.device) -> str | None:
 
 
 def compile_layers(model: nn.Module, outputs: str) -> None:
-    """Has each layer of `model` compiled when it is first trained; the weights keep their names.
+    """Let each layer of `model` be compiled in its first training step.
 
-    The code is kept below `outputs`, apart by processor and version, for all later runs, unless
-    TORCHINDUCTOR_CACHE_DIR says where. A model without layers is compiled as a whole.
+    The weights keep their names. The code is kept for later runs below `outputs`, by processor and
+    version of torch, or in TORCHINDUCTOR_CACHE_DIR. A model without layers is compiled as a whole.
     """
-    named = os.environ.get(CACHE_DIR)
-    if named is None or _is_torchs_default(Path(named)):  # torch names its own on being imported
+    folder = os.environ.get(CACHE_DIR)
+    if folder is None or _is_torchs_default(Path(folder)):  # importing torch sets its default
         key = hashlib.sha256(f"{cpu_name()} {torch.__version__}".encode()).hexdigest()[:12]
         os.environ[CACHE_DIR] = str(Path(outputs, "compiled", key))
     for layer in next((getattr(model, name) for name in LAYERS if hasattr(model, name)), [model]):
@@ -88,5 +88,5 @@ def _is_torchs_default(folder: Path) -> bool:
 
 
 def as_compiled(on: bool) -> AbstractContextManager[None]:
-    """Returns the context of a training step; with `on` False compiled layers run as they are."""
+    """Return the context of a forward pass; with `on` false, compiled layers run uncompiled."""
     return nullcontext() if on else torch.compiler.set_stance("force_eager")

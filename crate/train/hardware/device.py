@@ -1,4 +1,4 @@
-"""Which device and which arithmetic: `auto` is decided here, once, where a run first starts."""
+"""The device and its arithmetic; `auto` is decided here once, when a run first starts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def resolve_device(name: str, ranks: Ranks = SINGLE) -> torch.device:
-    """Returns the device of a name; "auto" is the first GPU, else the CPU.
+    """Return the device of a name; "auto" is the first GPU if there is one, otherwise the CPU.
 
-    Each of several ranks has the GPU of its own number. Raises UserError for a device that is not
-    there, or that the ranks cannot share.
+    Each of several ranks uses the GPU with its local rank as number. Raise UserError for a device
+    that does not exist, or that the ranks cannot share.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,18 +31,19 @@ def resolve_device(name: str, ranks: Ranks = SINGLE) -> torch.device:
         )
     if ranks.launcher and name == "cuda":
         name = f"cuda:{ranks.local_rank}"
-    there = ["cpu"]
+    available = ["cpu"]
     if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        available += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
-        there.append("mps")
-    if name not in there:
-        raise UserError(f"device={name} is not there", ", ".join(["auto", *there]), "device=auto")
+        available.append("mps")
+    if name not in available:
+        names = ", ".join(["auto", *available])
+        raise UserError(f"device={name} is not there", names, "device=auto")
     return torch.device(name)
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Returns "bf16", "fp16" or "fp32"; "auto" is bf16 where the device computes in it natively."""
+    """Return "bf16", "fp16" or "fp32"; "auto" is bf16 if the device computes in it natively."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -65,12 +66,12 @@ def autocast(
 
 
 def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
-    """Returns what keeps the small gradients of fp16 from vanishing; it does nothing else where."""
+    """Return the scaler that keeps small fp16 gradients from vanishing; disabled otherwise."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def set_deterministic(on: bool) -> None:
-    """Makes torch refuse kernels whose results vary from call to call."""
+    """Make torch refuse kernels whose results vary from call to call, if `on`."""
     if on:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.backends.cudnn.benchmark = False
@@ -78,7 +79,7 @@ def set_deterministic(on: bool) -> None:
 
 
 def _cpu_has_bf16() -> bool:
-    """Tells whether matrix products in bfloat16 run on the CPU's own instructions."""
+    """Return whether the CPU has instructions for matrix products in bfloat16."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if capabilities:
         return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
@@ -86,10 +87,10 @@ def _cpu_has_bf16() -> bool:
 
 
 def keep_freed_memory(device: torch.device) -> None:
-    """Has a process that trains on a CPU keep the memory it frees, for its next step.
+    """Let a process that trains on a CPU keep freed memory for its next step.
 
-    The C library gives large blocks back at once, and the system clears each page of theirs again
-    in the next step: a tenth of it. Other C libraries than glibc do as they do.
+    By default glibc returns large blocks to the system at once, which has to clear their pages
+    again in the next step; that takes a tenth of the step. Other C libraries are left alone.
     """
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
@@ -98,7 +99,7 @@ def keep_freed_memory(device: torch.device) -> None:
 
 
 def hardware(device: torch.device) -> str:
-    """Returns the name of a device as its maker gives it."""
+    """Return the name that the maker gives to a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return cpu_name()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from crate.train.archive.history import History
 from crate.train.checkpoints.checkpoint import CheckpointError, Checkpoints, read
-from crate.train.history import History
 from crate.train.state import TrainState
 
 logger = logging.getLogger("crate")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
 
+import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
+from crate.ranks import Ranks
 from crate.run.folder import RunFolder
-from crate.train.setup import Setup
 
 logger = logging.getLogger("crate")
 WARMUP_STEPS = 3
 
 
 class NoProfile:
-    """Profiles nothing."""
+    """A profile of nothing."""
 
     def __enter__(self) -> NoProfile:
         return self
@@ -28,15 +28,17 @@ class NoProfile:
         pass
 
 
-def profiler(num_steps: int | None, folder: RunFolder, setup: Setup) -> Any:
-    """Returns a context whose `step` ends a step; it traces `num_steps` after three of warm-up.
+def profiler(
+    num_steps: int | None, folder: RunFolder, ranks: Ranks, device: torch.device
+) -> profile | NoProfile:
+    """Return a context whose `step` ends a step; it traces `num_steps` after three of warm-up.
 
-    Writes `trace.json.gz`, for Perfetto or chrome://tracing, and says the three largest costs.
-    Only rank 0 traces.
+    Only rank 0 traces. The trace is written to `trace.json.gz`, for Perfetto or chrome://tracing,
+    and the three largest costs are logged.
     """
-    if num_steps is None or not setup.ranks.is_first:
+    if num_steps is None or not ranks.is_first:
         return NoProfile()
-    on_gpu = setup.device.type == "cuda"
+    on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
 
     def finish(trace: profile) -> None:
@@ -53,14 +55,13 @@ def profiler(num_steps: int | None, folder: RunFolder, setup: Setup) -> Any:
 
 
 def largest_costs(trace: profile, on_gpu: bool) -> dict[str, float]:
-    """Returns the three operations that most time went to, largest first, and their shares of it.
+    """Return the three operations that took most time, largest first, with their shares of it.
 
-    On a GPU that is its own time, else the processor's.
+    The time is the GPU's if `on_gpu`, otherwise the processor's.
     """
     time = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     costs = {event.key: getattr(event, time) for event in trace.key_averages()}
     costs = {name: cost for name, cost in costs.items() if not name.startswith("ProfilerStep")}
-    whole = sum(costs.values()) or 1
-    return {
-        name: costs[name] / whole for name in sorted(costs, key=costs.__getitem__, reverse=True)[:3]
-    }
+    total = sum(costs.values()) or 1
+    largest = sorted(costs, key=costs.__getitem__, reverse=True)[:3]
+    return {name: costs[name] / total for name in largest}

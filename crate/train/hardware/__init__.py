@@ -1,0 +1,1 @@
+"""The device: which one, in which arithmetic, with compiled layers or a trace of its costs."""
