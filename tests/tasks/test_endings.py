@@ -29,7 +29,7 @@ import crate.run.ownership, crate.train.archive.curve
 
 crate.run.ownership.BEAT_S = 0.05
 STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2, signal.SIGINT)
-draw = crate.train.archive.archive.curve.draw_curve
+draw = crate.train.archive.curve.draw_curve
 
 
 def stop():
@@ -51,7 +51,7 @@ class Tracker:
     log = start
 
     def finish(self, state):
-        if crate.train.archive.archive.curve.draw_curve is draw_curve:
+        if crate.train.archive.curve.draw_curve is draw_curve:
             for number in STOPS[:-1]:  # a second Ctrl-C leaves at once
                 os.kill(os.getpid(), number)
 
@@ -61,7 +61,7 @@ class Net(torch.nn.Linear):
         super().__init__(256, 10)
         self.mode, self.outputs, self.steps = mode, outputs, 0
         if mode == "stopped at the end":
-            crate.train.archive.archive.curve.draw_curve = draw_curve
+            crate.train.archive.curve.draw_curve = draw_curve
             signal.signal(signal.SIGUSR2, self.requeue)
 
     def requeue(self, *arguments):

@@ -25,19 +25,19 @@ from tests.launching import TINY
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """The evaluation split of the digits as files, in colour, of a folder a class."""
+    """The evaluation split of the digits as colour files, with a folder for each class."""
     folder = tmp_path_factory.mktemp("digits")
     for split in ("train", "val"):
         for number, (image, label) in enumerate(Digits("val")):
-            place = folder / split / str(label)
-            place.mkdir(parents=True, exist_ok=True)
-            to_pil_image(image).convert("RGB").save(place / f"{number}.png")
+            class_folder = folder / split / str(label)
+            class_folder.mkdir(parents=True, exist_ok=True)
+            to_pil_image(image).convert("RGB").save(class_folder / f"{number}.png")
     return folder
 
 
 @pytest.fixture
 def best(composed, tmp_path):
-    """A checkpoint of the digits, whose weights tell classes apart by chance."""
+    """A checkpoint for the digits, whose weights are random."""
     config = prepare(composed(*TINY, "data.mean=[0.3]", "data.std=[0.2]"))
     torch.manual_seed(0)
     model = build_model(config, torch.device("cpu"))
@@ -52,7 +52,7 @@ def best(composed, tmp_path):
 
 @pytest.fixture
 def evaluated(composed, best, caplog):
-    """Evaluates as the command line would; returns val/top1 and what was said."""
+    """Return a function that evaluates as the command line does: val/top1 and the log."""
 
     def evaluate(*typed):
         caplog.clear()
@@ -65,14 +65,14 @@ def evaluated(composed, best, caplog):
 
 
 def test_the_same_images_from_files_give_the_same_result(evaluated, photographs):
-    top1, said = evaluated()
+    top1, output = evaluated()
     typed = ("data=imagefolder", f"data.root={photographs}", "data.workers=0")
-    other, said_too = evaluated(*typed)
+    other, other_output = evaluated(*typed)
     assert other == pytest.approx(top1, abs=0.6)  # grey to colour and back may round
-    loss = [float(text.rpartition("val/loss ")[2].split()[0]) for text in (said, said_too)]
+    loss = [float(text.rpartition("val/loss ")[2].split()[0]) for text in (output, other_output)]
     assert loss[0] == pytest.approx(loss[1], rel=1e-3)
-    assert "prepared like those that the checkpoint was trained on" in said_too
-    assert "360 images of Folder" in said_too and "other names" not in said_too
+    assert "prepared like those that the checkpoint was trained on" in other_output
+    assert "360 images of Folder" in other_output and "other names" not in other_output
 
 
 def test_images_are_prepared_as_the_checkpoints_but_for_what_is_typed(composed, best, photographs):
@@ -99,9 +99,9 @@ def test_a_model_of_timm_follows_the_size_that_is_typed(composed, tmp_path):
 
 
 def test_cifar10_is_seen_as_the_model_sees_images(evaluated, roots):
-    top1, said = evaluated("data=cifar10", f"data.root={roots['cifar10']}", "data.workers=0")
-    assert 0 <= top1 <= 100 and "6 images of CIFAR10" in said
-    assert "classes have other names: class 0 (trained on 0)" in said
+    top1, output = evaluated("data=cifar10", f"data.root={roots['cifar10']}", "data.workers=0")
+    assert 0 <= top1 <= 100 and "6 images of CIFAR10" in output
+    assert "classes have other names: class 0 (trained on 0)" in output
 
 
 def test_another_number_of_classes_is_refused(evaluated, roots):

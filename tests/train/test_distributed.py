@@ -1,119 +1,152 @@
-"""Who a process is among its ranks, and what each of them is given."""
+"""Two ranks train the same run as one, evaluate exactly, and resume to the last bit."""
 
 from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from crate.config.check import typed
-from crate.data.loading.batches import BatchKeys, batch_length, share
-from crate.data.loading.loader import IDLE, eval_batches, train_batches
-from crate.data.loading.mixing import mixing
-from crate.errors import UserError
-from crate.ranks import Ranks
-from crate.tasks.preflight import require_startable
-from crate.train.hardware.device import resolve_device
-from tests.launching import TINY
-
-NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-TORCHRUN = {"RANK": 3, "WORLD_SIZE": 8, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}
-SLURM = {
-    "SLURM_JOB_ID": 12,
-    "SLURM_PROCID": 4,
-    "SLURM_LOCALID": 0,
-    "SLURM_NODEID": 2,
-    "SLURM_NTASKS": 5,
-}
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Ranks()),
-        (TORCHRUN, Ranks(3, 8, 1, 2, "torchrun")),
-        (
-            SLURM | {"SLURM_STEP_NUM_TASKS": 5, "SLURM_STEP_TASKS_PER_NODE": "2(x2),1"},
-            Ranks(4, 5, 0, 1, "slurm"),
-        ),
-        (SLURM, Ranks()),  # a batch script's own process, of a job with five tasks
-        (SLURM | {"SLURM_STEP_NUM_TASKS": 1, "SLURM_STEP_TASKS_PER_NODE": "1"}, Ranks()),
-    ],
+from crate.paths import CHECKOUT
+from tests.launching import (
+    TINY,
+    launch,
+    launch_ranks,
+    metrics,
+    run_folder,
+    start_ranks,
+    status,
+    wait_for_step,
 )
-def test_torchrun_slurm_and_one_process_are_told_apart(monkeypatch, environment, expected):
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, str(value))
-    assert Ranks.detect() == expected
+
+# 1,294 images to train on, so that the last batch of an epoch is smaller; 143 to choose by.
+RUN = (
+    *TINY,
+    "train.epochs=6",
+    "train.accumulation_steps=2",
+    "train.ema=0.9",
+    "train.log_every_steps=1",
+    "train.checkpoint_every_steps=7",
+    "augment=mixup_cutmix",
+    "data.val_fraction=0.0995",
+    "precision=fp32",
+    "device=cpu",
+)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
-@pytest.mark.parametrize("length", [1, 2, 5, 8, 13])
-def test_shares_part_a_batch_and_keep_mirror_images_together(length, size):
-    shares = [share(list(range(length)), rank, size) for rank in range(size)]
-    assert sorted(index for part in shares for index in part) == list(range(length))
-    for part in shares:
-        assert [length - 1 - index for index in part] == part[::-1]
-    assert max(map(len, shares)) - min(map(len, shares)) <= 2
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    outputs = tmp_path_factory.mktemp("alone")
+    done = launch(*RUN, f"outputs={outputs}")
+    assert done.returncode == 0, done.stderr
+    return run_folder(outputs)
 
 
-def test_the_ranks_batches_make_the_global_one_and_idle_images_count_for_nothing():
-    alone = list(BatchKeys(50, 16, seed=3, start=0, stop=8))
-    parts = [list(BatchKeys(50, 16, seed=3, start=0, stop=8, rank=r, size=3)) for r in range(3)]
-    for step, batch in enumerate(alone):
-        assert len(batch) == batch_length(50, 16, step) == (16 if step % 4 < 3 else 2)
-        ours = [key for part in parts for key in part[step] if key[1] >= 0]
-        assert sorted(ours) == sorted(batch)
-    images = [(torch.zeros(1), 7)] * 50
-    arguments = {"batch_size": 16, "seed": 3, "start": 3, "stop": 4, "workers": 0}
-    labels = [
-        next(train_batches(images, lambda image: image, **arguments, rank=rank, size=3))[1].tolist()
-        for rank in range(3)
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    outputs = tmp_path_factory.mktemp("pair")
+    first, second = launch_ranks(*RUN, f"outputs={outputs}")
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert "2 ranks" in first.stdout and not second.stdout
+    return run_folder(outputs)
+
+
+def weights(folder):
+    return torch.load(sorted(folder.glob("checkpoints/step-*"))[-1], weights_only=True)
+
+
+def test_two_ranks_give_one_ranks_losses_and_run(alone, pair):
+    assert alone.name == pair.name, "the number of ranks is no part of a run's identity"
+    ours, theirs = metrics(pair), metrics(alone)
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+    for row, other in zip(ours, theirs, strict=True):
+        assert row.keys() == other.keys()
+        for name in row:
+            assert row[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5), (row, other)
+            if name == "train/loss":
+                assert abs(row[name] - other[name]) < 1e-5
+
+
+def test_two_ranks_evaluate_an_odd_number_of_images_exactly(alone):
+    typed = ("task=evaluate", f"checkpoint={alone / 'checkpoints' / 'best.pt'}", "device=cpu")
+    one, (first, second) = launch(*typed), launch_ranks(*typed, size=7)[:2]
+    assert "360 images of Digits" in one.stdout and 360 % 7
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert first.stdout == one.stdout and not second.stdout
+
+
+def test_two_ranks_killed_and_resumed_are_bit_equal_to_two_uninterrupted(tmp_path, pair):
+    stops = [
+        (11, 0, signal.SIGKILL),
+        (30, 1, signal.SIGKILL),
+        (50, 1, signal.SIGTERM),
+        (70, 0, signal.SIGINT),
     ]
-    assert sorted(labels) == [[IDLE], [IDLE], [7, 7]]
+    for step, rank, number in stops:
+        processes = start_ranks(*RUN, f"outputs={tmp_path}")
+        wait_for_step(processes[0], tmp_path, step)
+        processes[rank].send_signal(number)
+        done = [process.finish(timeout=60) for process in processes]
+        if number == signal.SIGKILL:
+            assert done[rank].returncode == -number and done[1 - rank].returncode != 0
+        else:
+            assert [each.returncode for each in done] == [128 + number] * 2, done
+            assert status(run_folder(tmp_path))["state"] == "stopped"
+    first, second = launch_ranks(*RUN, f"outputs={tmp_path}")
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    folder = run_folder(tmp_path)
+    ours, theirs = weights(folder), weights(pair)
+    for part in ("model", "ema"):
+        for name, weight in theirs[part].items():
+            assert torch.equal(ours[part][name], weight), (part, name)
+    assert metrics(folder) == metrics(pair)
 
 
-def test_evaluation_gives_each_image_once_over_the_ranks():
-    images = [(torch.zeros(1), number) for number in range(23)]
-    found = [
-        label
-        for rank in range(3)
-        for _, labels in eval_batches(
-            images, lambda image: image, workers=0, batch_size=4, rank=rank, size=3
-        )
-        for label in labels.tolist()
-    ]
-    assert sorted(found) == list(range(23))
+@pytest.mark.slow
+def test_three_ranks_add_up_in_the_same_order_after_a_resume(tmp_path):
+    # Of three numbers, unlike of two, the order of addition shows in the last bit.
+    run = (*RUN, "model.embed_dim=64")
+    whole = launch_ranks(*run, f"outputs={tmp_path / 'whole'}", size=3)
+    processes = start_ranks(*run, f"outputs={tmp_path / 'cut'}", size=3)
+    wait_for_step(processes[0], tmp_path / "cut", 30)
+    processes[1].send_signal(signal.SIGTERM)
+    assert [process.finish().returncode for process in processes] == [143] * 3
+    cut = launch_ranks(*run, f"outputs={tmp_path / 'cut'}", size=3)
+    assert [each.returncode for each in whole + cut] == [0] * 6
+    assert metrics(run_folder(tmp_path / "cut")) == metrics(run_folder(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("length", [8, 13])
-@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_mixing_pairs_the_global_batch_whatever_the_ranks(composed, kind, length):
-    config = typed(composed(f"augment.{kind}=0.5", "augment=flip_crop"))
-    images = torch.rand(length, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    labels = torch.arange(length) % 10
-    mixer = mixing(config.augment, 10, seed=4)
-    whole, targets = mixer.mix(images.clone(), labels, 0.1, step=5)
-    for rank in range(3):
-        ours = share(list(range(length)), rank, 3)
-        mixed, answers = mixer.mix(images[ours], labels[ours], 0.1, step=5)
-        assert torch.equal(mixed, whole[ours]) and torch.equal(answers, targets[ours])
-    assert torch.allclose(targets.sum(1), torch.ones(length))
-    changed = (whole != images).flatten(1).any(1)
-    assert changed.sum() == length - length % 2, "only the middle of an odd batch stays"
-    weight = (targets[0, labels[0]] - 0.01) / 0.9
-    if kind == "mixup":
-        assert torch.allclose(whole[0], weight * images[0] + (1 - weight) * images[-1], atol=1e-6)
-    else:
-        kept = (whole[0] == images[0]).float().mean()
-        assert torch.isclose(kept, weight, atol=1e-6)
+def test_a_run_of_two_ranks_goes_on_as_one(tmp_path, alone):
+    processes = start_ranks(*RUN, f"outputs={tmp_path}")
+    wait_for_step(processes[0], tmp_path, 20)
+    processes[1].send_signal(signal.SIGTERM)
+    assert [process.finish().returncode for process in processes] == [143, 143]
+    done = launch(*RUN, f"outputs={tmp_path}")
+    assert done.returncode == 0 and "going on at step" in done.stdout, done.stderr
+    for row, other in zip(metrics(run_folder(tmp_path)), metrics(alone), strict=True):
+        if "train/loss" in row:
+            assert abs(row["train/loss"] - other["train/loss"]) < 1e-5
 
 
-def test_a_wrong_number_of_ranks_is_refused(composed):
-    pair = Ranks(0, 2, 0, 2)
-    with pytest.raises(UserError, match="ranks=4, and 2 process.*\n.*\n.*nproc_per_node=4"):
-        require_startable(typed(composed(*TINY, "ranks=4")), pair)
-    with pytest.raises(UserError, match="train.batch_size=1 is less than the 2 ranks"):
-        require_startable(typed(composed(*TINY, "train.batch_size=1")), pair)
-    with pytest.raises(UserError, match="device=mps is for one rank, not 2"):
-        resolve_device("mps", pair)
+def test_rank_0_says_an_error_for_all_and_nothing_is_left(tmp_path):
+    first, second = launch_ranks(*TINY, "ranks=4", f"outputs={tmp_path}")
+    assert first.returncode == second.returncode == 1
+    assert "ranks=4, and 2 process(es) were started" in first.stderr
+    assert "Traceback" not in first.stderr and "error:" not in second.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_the_readmes_torchrun_command_trains(tmp_path):
+    readme = (CHECKOUT / "README.md").read_text()
+    (words,) = [line.split() for line in readme.splitlines() if line.startswith("torchrun ")]
+    module = [sys.executable, "-m", "torch.distributed.run", "--standalone"]  # any free port
+    small = [*TINY, "device=cpu", f"outputs={tmp_path}"]
+    command = module + words[1:] + small
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=CHECKOUT)
+    assert done.returncode == 0, done.stderr
+    assert "2 ranks" in done.stdout and len(re.findall("run folder:", done.stdout)) == 1
+    assert status(run_folder(tmp_path))["state"] == "finished"

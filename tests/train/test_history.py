@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crate.train.archive.archive import history as history_module
+from crate.train.archive import history as history_module
 from crate.train.archive.history import History
 
 

@@ -87,12 +87,12 @@ def test_a_run_in_fp16_with_ema_resumes_to_the_bit_scaler_included(tmp_path):
     for name in ("best.pt", "step-00000092.pt"):
         checkpoint = f"checkpoint={whole / 'checkpoints' / name}"
         done = launch("task=evaluate", checkpoint, "precision=fp16")
-        found = dict(pair.split(" ") for pair in done.stdout.splitlines()[-1].split("  "))
+        shown = dict(pair.split(" ") for pair in done.stdout.splitlines()[-1].split("  "))
         step = torch.load(whole / "checkpoints" / name, weights_only=True)["step"]
         (row,) = [row for row in metrics(whole) if row["step"] == step and "val/top1" in row]
-        for metric, value in found.items():
+        for metric, value in shown.items():
             assert float(value) == pytest.approx(row[metric], abs=2e-4), (name, metric)
-        assert "val/ema_top1" in found
+        assert "val/ema_top1" in shown
     rows = [row for row in metrics(whole) if "val/top1" in row]
     assert len(rows) == 4 and all({"val/ema_top1", "val/ema_loss"} <= row.keys() for row in rows)
 

@@ -78,8 +78,8 @@ def test_a_run_killed_at_20_random_steps_is_bit_equal_to_an_uninterrupted_one(tm
         process.send_signal(signal.SIGKILL)
         done = process.finish()
         assert done.returncode == -signal.SIGKILL, done
-        found = re.search(r"going on at step (\d+)", done.stdout)
-        resumed_from.append(int(found[1]) if found else 0)
+        match = re.search(r"going on at step (\d+)", done.stdout)
+        resumed_from.append(int(match[1]) if match else 0)
     done = launch(*RUN, f"outputs={outputs}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert_same_run(run_folder(outputs), reference)

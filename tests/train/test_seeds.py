@@ -1,4 +1,4 @@
-"""Whatever draws, by torch, numpy or `random`: a run depends on its seed alone, resumed or not."""
+"""A run depends on its seed alone, resumed or not, whether torch, numpy or `random` draws."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Drawing(torch.nn.Linear):
 
 @pytest.fixture(scope="module")
 def drawing(tmp_path_factory):
-    """Returns a function: the run of a command in a folder, and the weights that it reached."""
+    """Return a function that runs a command in a folder and returns the weights it reaches."""
     mine = tmp_path_factory.mktemp("mine")
     (mine / "drawing.py").write_text(DRAWING)
     (mine / "model").mkdir()

@@ -22,7 +22,7 @@ import atexit, os, signal
 import torch
 import crate.train.archive.curve
 
-draw = crate.train.archive.archive.curve.draw_curve
+draw = crate.train.archive.curve.draw_curve
 
 
 def preempt(*_):
@@ -41,7 +41,7 @@ def draw_curve(*arguments):
 class Late(torch.nn.Linear):
     def __init__(self):
         super().__init__(256, 10)
-        crate.train.archive.archive.curve.draw_curve = draw_curve
+        crate.train.archive.curve.draw_curve = draw_curve
         atexit.register(preempt)
         signal.late = AtTheVeryEnd()
 
