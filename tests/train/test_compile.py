@@ -26,7 +26,7 @@ COUNT = """
 import sys, json, torch
 from torch._dynamo.utils import counters
 from crate.model import CRATE
-from crate.train.compile import as_compiled, compile_layers
+from crate.train.hardware.compile import as_compiled, compile_layers
 torch.manual_seed(0)
 model = CRATE(16, 8, 1, 10, 16, 3, 2, sparsity=float(sys.argv[2]), step_size=float(sys.argv[3]))
 compile_layers(model, sys.argv[1])
