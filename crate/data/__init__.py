@@ -1,1 +1,1 @@
-"""Data sets, how their images are prepared, and the loader; `facts` alone imports no torch."""
+"""Data sets: published ones, folders and a user's own; their images, caches and batches."""

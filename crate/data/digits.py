@@ -11,7 +11,7 @@ from torch import Tensor
 class Digits:
     """Images (1, 8, 8), uint8, and labels of one split.
 
-    The split is stratified and fixed: 1,437 images to train, 360 to evaluate.
+    The splits are stratified and fixed: 1,437 images to train, 360 to evaluate.
     """
 
     classes = tuple("0123456789")

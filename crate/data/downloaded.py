@@ -1,8 +1,7 @@
 """The published sets that torchvision reads: CIFAR-10, CIFAR-100, Flowers-102, Oxford-IIIT Pets.
 
-`crate.data.published.PUBLISHED` says how torchvision reads each; "val" is the published test split.
-CIFAR's images are in memory. Those of the others are files, read as `crate.data.images.image` reads
-any.
+`crate.data.published.PUBLISHED` describes how torchvision reads each; "val" is the test split. The
+images of CIFAR are in memory; those of the others are files, read by `crate.data.images.image`.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class CIFAR100(InMemory):
 
 
 class Flowers(Files):
-    """Flowers-102: train (1,020) and, as "val", test (6,149); its own val split is unused."""
+    """Flowers-102: train (1,020) and, as "val", test (6,149); the published val split is unused."""
 
     name = "flowers"
 

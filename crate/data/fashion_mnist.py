@@ -1,4 +1,4 @@
-"""Fashion-MNIST from its idx files."""
+"""Fashion-MNIST, read from its idx files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ class FashionMNIST:
 
 
 def _read_idx(root: Path, name: str) -> np.ndarray:
-    """Returns the array of an idx file: two zero bytes, type, rank, big-endian sizes, values."""
+    """Return the array of an idx file: two zero bytes, type, rank, big-endian sizes, values.
+
+    Raise UserError if the file is missing or damaged.
+    """
     path = PUBLISHED_AS.find(root, name)
     if path is None:
         raise UserError(f"{root / name} is missing", fix="data.root=FOLDER")
@@ -53,7 +56,7 @@ def _read_idx(root: Path, name: str) -> np.ndarray:
         raise UserError(f"{path} cannot be read: {error}") from error
     header = np.frombuffer(content[:4], np.uint8)
     if len(header) < 4 or header[2] != UINT8:
-        raise UserError(f"{path} is no idx file of bytes", fix="data.root=FOLDER")
+        raise UserError(f"{path} is not an idx file of bytes", fix="data.root=FOLDER")
     start = 4 + 4 * int(header[3])
     shape = np.frombuffer(content[4:start], ">u4")
     values = np.frombuffer(content[start:], np.uint8)

@@ -1,4 +1,4 @@
-"""Images in folders, one a class."""
+"""Images in folders, one per class."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from crate.errors import UserError, shorten
 class Folder(ImageFiles):
     """RGB images and labels of one split of a folder; see `crate.data.images.layout`.
 
-    Classes are numbered in the order of their folders' names, images in that of their paths.
-    `classes` are the classes in words, of Labels.json where it is there; `notes` say what was left
-    out. With `on_corrupt` "skip" `check` leaves out what cannot be read, so that the order of
-    images is defined before training; else an unreadable one is an error when it is its turn.
-    Raises UserError for a class without images.
+    Classes are numbered in the order of their folders' names, images in the order of their paths.
+    `classes` are the names of the classes, in words if there is a Labels.json; `notes` name the
+    files that were left out. With `on_corrupt` "skip", `check` leaves out unreadable images, so
+    that the order of images is defined before training. Otherwise an unreadable image is an error
+    when it is read. Raise UserError for a class without images.
     """
 
     def __init__(self, split: str, root: str, on_corrupt: str = "error") -> None:
@@ -34,27 +34,27 @@ class Folder(ImageFiles):
             empty += [] if paths else [name]
             self.paths += paths
             self.labels += [label] * len(paths)
-        self.on_corrupt, self.where = on_corrupt, (where := shorten(map(str, folders), 4))
+        self.on_corrupt, self.source = on_corrupt, (source := shorten(map(str, folders), 4))
         if empty and self.paths:
             raise UserError(
-                f"{len(empty)} class folder(s) of {where} hold no image: {shorten(empty, 5)}",
+                f"{len(empty)} class folder(s) of {source} hold no image: {shorten(empty, 5)}",
                 "an image or more in each: " + " ".join(layout.SUFFIXES),
             )
         if others:
-            self.notes.append(f"{where}: {others} file(s) that are no images left out")
+            self.notes.append(f"{source}: {others} file(s) that are no images left out")
 
-    def check(self, place: Path | None = None) -> None:
-        """Leaves out unreadable images where `on_corrupt` is "skip".
+    def check(self, caches: Path | None = None) -> None:
+        """Leave out unreadable images if `on_corrupt` is "skip".
 
-        All are decoded, once as long as no file changes: `place` keeps what was found.
+        All are decoded, once until a file changes: the result is stored below the folder `caches`.
         """
         if self.on_corrupt != "skip":
             return
-        found, was_known = unreadable(self.paths, place)
-        bad = [self.paths[index] for index in found]
+        indices, was_known = unreadable(self.paths, caches)
+        bad = [self.paths[index] for index in indices]
         self.notes.append(
-            f"{self.where}: {len(self.paths)} images checked{' before' if was_known else ''}, "
+            f"{self.source}: {len(self.paths)} images checked{' before' if was_known else ''}, "
             f"{len(bad)} unreadable left out" + (f": {shorten(bad, 5)}" if bad else "")
         )
-        for index in reversed(found):
+        for index in reversed(indices):
             del self.paths[index], self.labels[index]

@@ -341,7 +341,8 @@ def test_a_row_and_a_yaml_file_make_a_published_set(tmp_path, monkeypatch):
     splits = load_splits(config.data)
     assert {name: len(images) for name, images in splits.items()} == {"train": 8, "val": 4}
     assert [splits["val"][index][0].getpixel((0, 0))[0] for index in range(4)] == [0, 200, 0, 200]
-    assert Source.fits(splits["train"]) and label_names(splits["val"], 2) == ["dark", "light"]
+    assert label_names(splits["val"], 2) == ["dark", "light"]
+    assert Source(splits["train"], 3).has_files, "so that it can be cached"
 
 
 def test_every_row_has_its_yaml_file_and_every_yaml_file_its_row():

@@ -13,7 +13,7 @@ from crate.config.schema.field import Target, option, pair
 
 @dataclass
 class Suggested:
-    """What a data set suggests to the other groups; nothing reads it but interpolations."""
+    """What a data set suggests to the other groups, which read it by interpolation."""
 
     patch_size: Any = option(16, "patch side in pixels", identity=False, size=True)
     epochs: int = option(100, "epochs of training", identity=False, at_least=1)
@@ -25,7 +25,7 @@ class Suggested:
 class Data(Target):
     """Base of all data sets; a user's own is called as `_target_(split=..., **kwargs)`.
 
-    The call returns an indexable of (image, label) for split "train" or "val"; an image is a PIL
+    The call returns a sequence of (image, label) for the split "train" or "val". An image is a PIL
     image or a uint8 tensor (C, H, W), a label an int in [0, num_classes).
     """
 
@@ -34,18 +34,18 @@ class Data(Target):
     num_classes: int | None = option(
         MISSING, "number of classes; null: counted", at_least=1, argument=False
     )
-    mean: list[float] = option([0.5], "a channel's mean, of values in [0, 1]", argument=False)
-    std: list[float] = option([0.5], "a channel's standard deviation", above=0, argument=False)
+    mean: list[float] = option([0.5], "mean of each channel, of values in [0, 1]", argument=False)
+    std: list[float] = option([0.5], "standard deviation of each channel", above=0, argument=False)
     crop_pct: float = option(
         1.0,
-        "share of the resized shorter side kept by evaluation",
+        "share of the resized shorter side that evaluation keeps",
         above=0,
         at_most=1,
         argument=False,
     )
     val_fraction: float = option(
         0.0,
-        "share of the training split set apart to choose the best by; 0: none",
+        "share of the training split set apart to choose the best weights; 0: none",
         neutral=0,
         at_least=0,
         below=1,
@@ -53,14 +53,14 @@ class Data(Target):
     )
     workers: int | None = option(
         None,
-        "loader processes a rank; null: one a core, 0: none",
+        "loader processes per rank; null: one per core, 0: none",
         identity=False,
         at_least=0,
         argument=False,
     )
     cache: str = option(
         "auto",
-        "decoded images on disk: on, a folder, off; auto: on where data.cache_px asks and it fits",
+        "decoded images on disk: on, off or a folder; auto: on if data.cache_px is set and it fits",
         identity=False,
         argument=False,
         path=True,
@@ -69,7 +69,7 @@ class Data(Target):
     cache_px: int | None = option(
         None,
         "shorter side that training images are resized to first; null: full size, or what "
-        "evaluation resizes to where data.cache is on or a folder",
+        "evaluation resizes to if data.cache is on or a folder",
         neutral=None,
         at_least=1,
         argument=False,
@@ -89,16 +89,16 @@ class Digits(Data):
 
 @dataclass
 class Downloadable(Data):
-    """A published set that torchvision downloads where it is missing."""
+    """A published set that torchvision downloads if it is missing."""
 
     root: str | None = option(
         None,
-        "the set's folder; null: CRATE_DATA/<name>, else data/<name>",
+        "folder of the set; null: CRATE_DATA/<name>, otherwise data/<name>",
         path=True,
         identity=False,
     )
     download: bool = option(
-        True, "download the set where it is missing; false: an error then", identity=False
+        True, "download the set if it is missing; false: an error if it is", identity=False
     )
 
 
@@ -139,7 +139,7 @@ class Pets(Downloadable):
 
 @dataclass
 class Downloaded(Downloadable):
-    """A published set that torchvision reads and that has no class here: a row of PUBLISHED."""
+    """Any published set that torchvision reads, by its name in crate.data.published.PUBLISHED."""
 
     _target_: str = option("crate.data.downloaded.load", "the function that reads the set")
     published: str = option(MISSING, "name of the set, a row of crate.data.published.PUBLISHED")
@@ -153,23 +153,23 @@ class Folder(Data):
     root: str | None = option(
         MISSING,
         "folder with train/ and val/; null, for a published set: CRATE_DATA/<name>, "
-        "else data/<name>",
+        "otherwise data/<name>",
         identity=False,
         path=True,
     )
     published: str | None = option(
         None,
-        "name of a published set, which then identifies it; null: the files do",
+        "name of a published set, which identifies it; null: its files identify it",
         argument=False,
     )
     on_corrupt: str = option(
         "error",
-        "an unreadable image is an error, or left out by a check of all before training (skip)",
+        "error: an unreadable image ends the run; skip: all are checked before training",
         neutral="error",
         choices=("error", "skip"),
     )
 
 
 def evaluation_px(data: Data) -> int:
-    """Returns the shorter side in pixels that evaluation resizes to, 256 for ImageNet's 224."""
+    """Return the shorter side in pixels that evaluation resizes to, 256 for ImageNet's 224."""
     return math.floor(min(pair(data.img_size)) / data.crop_pct)

@@ -1,1 +1,1 @@
-"""Single images: files, decoding, crops, and what cannot be read."""
+"""Images: files and folders of them, decoding, channels, crops, and unreadable files."""

@@ -1,8 +1,8 @@
-"""Published data sets: a row of `PUBLISHED` describes one, whatever reads it.
+"""Published data sets: each row of `PUBLISHED` describes one.
 
-To add a set, add a row here and a file `conf/data/NAME.yaml`. A set that torchvision reads takes
-the schema `Downloaded`, a tree of image folders takes `Folder`; both name the row by
-`published: NAME`. Imports no torch, so that a launch can check data before anything starts.
+To add a set, add a row here and a file `conf/data/NAME.yaml` with `published: NAME`. The schema is
+`Downloaded` for a set that torchvision reads, and `Folder` for a tree of image folders. Imports no
+torch, so that a launch can check data before anything starts.
 """
 
 from __future__ import annotations

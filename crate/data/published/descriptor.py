@@ -1,4 +1,4 @@
-"""What is known of a published data set before any of its files is read."""
+"""The description of a published data set, which needs none of its files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Torchvision:
     """How torchvision downloads and reads a set.
 
     `dataset` is the name of a class in `torchvision.datasets`; `train` and `val` are its arguments
-    for the two splits. Of a set of image files, `paths` and `labels` are the attributes of that
-    class which list them; a set without them is held in memory.
+    for the two splits. `paths` and `labels` are the attributes of that class which list the image
+    files and their labels; they are None for a set that is held in memory.
     """
 
     dataset: str
@@ -33,16 +33,17 @@ class Published:
     name: str  # of the set, of its YAML file and of its folder in CRATE_DATA
     schema: type[Data]  # of its configuration
     num_images: dict[str, int] | None = None  # of "train" and "val"; None: counted on disk
-    is_in_memory: bool = False  # without image files, so that there is nothing to decode ahead
+    is_in_memory: bool = False  # not image files, which could be cached
     torchvision: Torchvision | None = None  # None: torchvision does not download it
     files: tuple[str, ...] = ()  # names in the set's folder, all of which a download brings
     subfolders: tuple[str, ...] = ("",)  # each a folder that may hold the files
     system_folder: Path | None = None  # where a package of the system installs it
-    how_to_get: str | None = None  # instructions, for a set that nothing downloads
+    how_to_get: str | None = None  # instructions, for a set that is not downloaded
 
     def __post_init__(self) -> None:
-        # Images of a set that torchvision reads cannot be counted before they are downloaded.
-        assert self.torchvision is None or self.num_images is not None, self.name
+        if self.torchvision is not None:
+            assert self.num_images is not None, "the images are not counted before a download"
+            assert self.is_in_memory == (self.torchvision.paths is None), self.name
 
     def find(self, root: Path, name: str) -> Path | None:
         """Return the path of one of the `files` below `root`, plain or gzipped, or None."""

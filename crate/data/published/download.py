@@ -1,11 +1,11 @@
-"""Downloads of published sets: torchvision's, made whole or not at all, and safe among processes.
+"""Downloads of published sets by torchvision: complete or not at all, and by one process.
 
-    <root>/.download/owner-<n>.json   who downloads; see crate/run/ownership.py
-    <root>/.download/files/           archives, and what is unpacked of them, until all is whole
+    <root>/.download/owner-<n>.json   the process that downloads; see crate/run/ownership.py
+    <root>/.download/files/           archives and unpacked files, until the set is complete
 
-One process downloads, the others wait and say so. What a killed process left is cleared by the
-next, which takes over at once on the same machine and after five minutes on another; archives that
-are whole by torchvision's checksum are not fetched again.
+Other processes wait and log that. If the process is killed, the next one removes the unpacked files
+and takes over, at once on the same machine and after five minutes on another. Archives whose
+checksum is right are not downloaded again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _download(published: Published, root: Path, files: Path) -> None:
             _move(folder, root / folder.name)
     shutil.rmtree(files)
     if left := published.missing(root):
-        raise UserError(f"the download of {name} lacks {left[0]}", "data.root=FOLDER")
+        raise UserError(f"the download of {name} lacks {left[0]}", fix="data.root=FOLDER")
 
 
 def _fetch(published: Published, folder: Path) -> None:
@@ -71,7 +71,7 @@ def _fetch(published: Published, folder: Path) -> None:
 
 
 def _keep_archives(files: Path) -> None:
-    """Removes what a killed process had unpacked so far, and makes the folder."""
+    """Remove the files that a killed process unpacked, and make the folder."""
     for parent, _, names in os.walk(files, topdown=False):
         for each in names:
             if not each.endswith(ARCHIVES):
@@ -81,12 +81,12 @@ def _keep_archives(files: Path) -> None:
     files.mkdir(exist_ok=True)
 
 
-def _move(new: Path, place: Path) -> None:
-    """Puts an unpacked folder in its place at once; a part that lay there makes room."""
-    if place.exists():
-        old, number = place, 1
+def _move(new: Path, path: Path) -> None:
+    """Move an unpacked folder to `path` in one step; an incomplete folder there is set aside."""
+    if path.exists():
+        old, number = path, 1
         while (aside := old.with_name(f"{old.name}-old-{number}")).exists():
             number += 1
         old.rename(aside)
         logger.info("set aside: %s", aside)
-    new.rename(place)
+    new.rename(path)
