@@ -1,4 +1,4 @@
-"""One form for everything that is the user's to mend: given, allowed, what to type."""
+"""Errors that the user can fix: what was given, what is allowed, what to type."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake of the user's: shown as a message, never as a traceback.
+    """A mistake of the user, shown as a message without a traceback.
 
-    `given` says what was found and why it cannot be, `allowed` what can be, `fix` what to type.
+    `given` is what the user gave and why it is refused, `allowed` what is accepted, and `fix` what
+    to type.
     """
 
     def __init__(self, given: str, allowed: str | None = None, fix: str | None = None) -> None:
@@ -23,7 +24,7 @@ class UserError(ValueError):
 
 
 class UserErrors(UserError):
-    """Several mistakes at once, so that one round mends them all."""
+    """Several mistakes, reported at once."""
 
     def __init__(self, errors: Iterable[UserError]) -> None:
         self.errors = list(errors)
@@ -31,13 +32,13 @@ class UserErrors(UserError):
 
 
 def raise_all(errors: list[UserError]) -> None:
-    """Raises what was found: nothing, the one error, or all of them together."""
+    """Raise the errors, if there are any: a single one as it is, several as `UserErrors`."""
     if errors:
         raise errors[0] if len(errors) == 1 else UserErrors(errors)
 
 
 def close(name: str, names: Iterable[str], cutoff: float = 0.5) -> list[str]:
-    """Return the up to three of `names` that `name` may be a slip for, the likeliest first.
+    """Return up to three of `names` that `name` may be a misspelling of, the likeliest first.
 
     `cutoff` is the least similarity, from 0 to 1.
     """
@@ -45,13 +46,13 @@ def close(name: str, names: Iterable[str], cutoff: float = 0.5) -> list[str]:
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """Returns all `names`, those most like `name` first and the rest in their order."""
+    """Return all `names`: first those most like `name`, then the others in their order."""
     names, first = list(names), close(name, names)
     return first + [other for other in names if other not in first]
 
 
 def shorten(names: Iterable[str], most: int = 12) -> str:
-    """Returns names joined by commas, cut with a count so that a message stays short."""
+    """Return names joined by commas; of a long list, the first `most` and the number of others."""
     names = list(names)
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f", and {rest} more" if rest > 0 else "")
+    others = len(names) - most
+    return ", ".join(names[:most]) + (f", and {others} more" if others > 0 else "")

@@ -1,4 +1,4 @@
-"""Where the checkout is, and how a relative path becomes an absolute one."""
+"""The checkout's folder, and absolute paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONF = CHECKOUT / "conf"
 def absolute(path: str | Path, folder: Path = CHECKOUT) -> Path:
     """Return `path` as an absolute path; `~` is the home folder, a relative path is in `folder`.
 
-    `..` is resolved, except behind a symbolic link, where that would name another place.
+    `..` is resolved, except after a symbolic link, where that would name another file.
     """
     plain = folder / os.path.expanduser(path)
     tidy = os.path.normpath(plain)

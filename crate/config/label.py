@@ -12,14 +12,14 @@ from crate.config.signature import identity
 
 Choices = dict[str, str]  # group -> option
 LONGEST = 60  # characters of a label
-NAMED_GROUPS = ("experiment", "optimizer", "schedule", "augment")  # where one was typed
+NAMED_GROUPS = ("experiment", "optimizer", "schedule", "augment")  # named if typed
 
 
 def label(config: Config, choices: Choices, overrides: list[str], swept: Iterable[str] = ()) -> str:
     """Return the words that name a run folder: model, swept values, other typed values, data.
 
-    Only what belongs to the identity, or is swept, is named: `data.workers=4` does not appear. A
-    word that would make the label longer than LONGEST is left out whole, never cut.
+    The label names only values that are swept or belong to the identity: `data.workers=4` does not
+    appear. A word that would make the label longer than LONGEST is left out, never cut.
     """
     typed = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
     first = [key for key in swept if key in typed and key not in ("model", "data")]
@@ -45,7 +45,7 @@ def _word(key: str, value: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text with what is no letter, digit, dot or dash replaced."""
+    """Return a text with each character replaced that is no letter, digit, dot or dash."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("-_.")
 
 

@@ -24,11 +24,11 @@ FREE_OF_COST = (
 
 
 def signature(config: Config, data: Any = None, init_from: str | None = None) -> str:
-    """Returns the hash of all that can change a run's result.
+    """Return the hash of everything that can change the result of a run.
 
-    `data` identifies a data set beyond its configuration (JSON values, or None), `init_from` is
-    the content hash of the initial weights. A field at its neutral value leaves no mark, so that
-    a field added later does not change the hash of older configurations.
+    `data` identifies a data set beyond its configuration (JSON values, or None), and `init_from`
+    is the content hash of the initial weights. A field at its neutral value is left out, so that
+    adding a field later does not change the hash of earlier configurations.
     """
     parts = {"config": identity(config), "data": data, "init_from": init_from}
     text = json.dumps({key: value for key, value in parts.items() if value}, sort_keys=True)
@@ -36,7 +36,7 @@ def signature(config: Config, data: Any = None, init_from: str | None = None) ->
 
 
 def shape(config: Config) -> str:
-    """Returns the hash of all that decides how long an epoch takes on a given machine."""
+    """Return the hash of everything that decides how long an epoch takes on a given machine."""
     values = identity(config)
     for key in FREE_OF_COST:
         *parents, last = key.split(".")
@@ -48,7 +48,7 @@ def shape(config: Config) -> str:
 
 
 def identity(node: Any) -> dict[str, Any]:
-    """Returns the values of a typed node that belong to its identity, nested, as JSON values."""
+    """Return the values of a typed node that belong to its identity, nested, as JSON values."""
     values: dict[str, Any] = {}
     for entry in fields(node):
         rules, value = entry.metadata, getattr(node, entry.name)

@@ -1,7 +1,7 @@
-"""Fits what a data set suggests to what was chosen, so that a suggestion never causes an error.
+"""Suggestions of a data set, fitted to the other choices so that they never cause an error.
 
-Only values that worked badly or not at all are changed: the signature of a configuration depends
-on the values that a run trains with. Each change is reported in one line.
+Only values that work badly or not at all are changed, because the signature of a configuration
+depends on the values that a run trains with. Each change is logged in one line.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from crate.config.tokens import divides, num_tokens, patch_sizes
 
 logger = logging.getLogger("crate")
 
-WARMUP_SHARE = 0.1  # of the epochs, where the suggested warm-up is longer than training
-FEWEST_STEPS = 4  # an epoch: with fewer, a suggested batch is too large for the data set
-ENOUGH_STEPS = 8  # an epoch, which a smaller batch has to give
+WARMUP_SHARE = 0.1  # of the epochs, if the suggested warm-up is longer than training
+FEWEST_STEPS = 4  # per epoch; with fewer, the suggested batch is too large for the data set
+ENOUGH_STEPS = 8  # per epoch, that a smaller batch has to give
 SMALLEST_BATCH = 8
-ENOUGH_UPDATES = 1000  # in all, where even the smallest batch gives few an epoch
+ENOUGH_UPDATES = 1000  # in total, if even the smallest batch gives few per epoch
 
 CountImages = Callable[[int], int | None]  # training images, counted up to the argument
 Rule = Callable[[DictConfig, Any, CountImages], tuple[Any, str] | None]  # new value, reason
 
 
 def fit(cfg: DictConfig, count_images: CountImages) -> None:
-    """Fit the suggestions of `cfg.data` that something in `cfg` uses.
+    """Fit the suggestions of `cfg.data` that other values of `cfg` refer to.
 
-    `count_images(most)` returns the number of training images, counted up to `most`; None keeps the
-    batch. What cannot be fitted because other values are wrong is left to the checks.
+    `count_images(most)` returns the number of training images, counted up to `most`, or None to
+    keep the batch size. If other values are wrong, a suggestion stays and the checks report them.
     """
     fits: dict[str, Rule] = {"patch_size": _fit_patch_size}
     if cfg.task == "train":
@@ -48,7 +48,7 @@ def fit(cfg: DictConfig, count_images: CountImages) -> None:
                 value, reason = change
                 cfg.data.suggested[name] = value
                 old, new = (f"{v:g}" if isinstance(v, float) else v for v in (suggested, value))
-                _say(f"{', '.join(keys)}={new}: the suggested {old} {reason}")
+                _log_once(f"{', '.join(keys)}={new}: the suggested {old} {reason}")
         except (OmegaConfBaseException, ArithmeticError, TypeError, ValueError):
             continue
 
@@ -63,7 +63,7 @@ def _users(node: Any, interpolation: str, at: str = "") -> Iterator[str]:
 
 
 def _fit_patch_size(cfg: DictConfig, suggested: Any, _: Any) -> tuple[Any, str] | None:
-    """Return the nearest patch size that suits the image, where the suggested one does not."""
+    """Return the nearest patch size that suits the image, if the suggested one does not."""
     if OmegaConf.is_config(suggested):
         suggested = OmegaConf.to_container(suggested)
     image, patch = pair(cfg.data.img_size), pair(suggested)
@@ -79,7 +79,7 @@ def _fit_patch_size(cfg: DictConfig, suggested: Any, _: Any) -> tuple[Any, str] 
 
 
 def _fit_warmup(cfg: DictConfig, suggested: float, _: Any) -> tuple[float, str] | None:
-    """Return a share of the epochs where the suggested warm-up is longer than training."""
+    """Return a share of the epochs, if the suggested warm-up is longer than training."""
     epochs = cfg.train.epochs
     if suggested <= epochs or epochs < 1:
         return None
@@ -89,7 +89,7 @@ def _fit_warmup(cfg: DictConfig, suggested: float, _: Any) -> tuple[float, str] 
 def _fit_batch_size(
     cfg: DictConfig, suggested: int, count_images: CountImages
 ) -> tuple[int, str] | None:
-    """Return a smaller batch where the suggested one gives next to no steps an epoch."""
+    """Return a smaller batch, if the suggested one gives very few steps per epoch."""
     num_images = count_images(FEWEST_STEPS * suggested)
     if not num_images or (steps := math.ceil(num_images / suggested)) >= FEWEST_STEPS:
         return None
@@ -103,7 +103,7 @@ def _fit_batch_size(
 def _fit_epochs(
     cfg: DictConfig, suggested: int, count_images: CountImages
 ) -> tuple[int, str] | None:
-    """Return more epochs where even the smallest suggested batch gives few steps an epoch."""
+    """Return more epochs, if even the smallest suggested batch gives few steps per epoch."""
     batch = cfg.train.batch_size
     tree = OmegaConf.to_container(cfg)
     if batch > SMALLEST_BATCH or not list(_users(tree, "${data.suggested.batch_size}")):
@@ -117,6 +117,6 @@ def _fit_epochs(
 
 
 @cache
-def _say(line: str) -> None:
-    """Log a line once a process, however many points of a sweep it is true of."""
+def _log_once(line: str) -> None:
+    """Log a line once per process, although it may be true of many points of a sweep."""
     logger.info(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 from crate.config.schema import pair
 
@@ -13,7 +12,7 @@ Size = tuple[int, int]  # (height, width) in pixels
 
 
 def divides(patch: Size, image: Size) -> bool:
-    """Tell whether an image is a whole number of patches high and wide."""
+    """Return whether an image is a whole number of patches high and wide."""
     return min(patch) > 0 and not (image[0] % patch[0] or image[1] % patch[1])
 
 
@@ -22,20 +21,21 @@ def num_tokens(patch: Size, image: Size) -> int:
     return (image[0] // patch[0]) * (image[1] // patch[1]) + 1
 
 
-def patch_sizes(image: Size, like: Any, allow_long: bool = False) -> list[Any]:
+def patch_sizes(
+    image: Size, like: int | list[int], allow_long: bool = False
+) -> list[int | list[int]]:
     """Return the patch sizes that cut an image into a sensible number of tokens, nearest first.
 
-    `like` is the patch size asked for: a side for square patches, or a list [height, width].
-    A patch is at most half as high and wide as the image, so that there is something to attend to,
-    unless it is `like` itself.
+    `like` is the wanted patch size: a side for square patches, or a list [height, width]. Patches
+    other than `like` are at most half as high and wide as the image, so that there are several.
     """
     near = pair(like)
     rows, columns = (range(1, max(2, side // 2 + 1)) for side in image)
     square = isinstance(like, int)
-    found = zip(rows, columns, strict=False) if square else product(rows, columns)
+    sizes = zip(rows, columns, strict=False) if square else product(rows, columns)
     fits = [
         patch
-        for patch in {*found, near}
+        for patch in {*sizes, near}
         if divides(patch, image) and (allow_long or num_tokens(patch, image) <= MAX_TOKENS)
     ]
     fits.sort(key=lambda patch: (abs(patch[0] - near[0]) + abs(patch[1] - near[1]), patch))

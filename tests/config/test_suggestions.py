@@ -18,7 +18,7 @@ from tests.config.test_config import placed
 @pytest.fixture
 def lines(caplog):
     """What was logged since the test began."""
-    suggestions._say.cache_clear()
+    suggestions._log_once.cache_clear()
     caplog.set_level("INFO", logger="crate")
     return lambda: caplog.messages
 

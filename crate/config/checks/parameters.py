@@ -15,8 +15,8 @@ VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 def full_signature(target: Callable[..., Any]) -> Signature:
     """Return the signature of `target`, with the parameters that its `**kwargs` stand for.
 
-    The `__init__` of a class often hands its `**kwargs` to the base class. Where it does nothing
-    else with them, the base's parameters take their place, so that a misspelt name is noticed.
+    The `__init__` of a class often passes its `**kwargs` to the base class. If it uses them for
+    nothing more, they are replaced by the parameters of the base, so that a misspelt name is found.
     Raise ValueError for a built-in callable without a signature.
     """
     signature = inspect.signature(target)

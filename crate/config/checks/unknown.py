@@ -1,4 +1,4 @@
-"""The error for a key that the tree does not have, with the key that may be meant."""
+"""The error for a key that the tree does not have, with a suggestion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFERRED = {"model": "crate_nano", "data": "imagefolder"}  # of several options
 
 
 def absent_key(cfg: DictConfig, key: str, names: list[str], at: str) -> UserError:
-    """Return the error for a key of the whole tree `cfg`, whose node `at` has `names` only.
+    """Return the error for a key of the tree `cfg`, whose node `at` has only the keys `names`.
 
     Suggests other options of its group that have it (`model.sparsity` of a ViT), then the same name
     elsewhere in the tree (`lr` -> `optimizer.lr`), then names that are alike.
@@ -58,7 +58,7 @@ def _of_other_options(cfg: DictConfig, key: str, group: str) -> UserError:
 
 
 def _elsewhere(cfg: DictConfig, key: str) -> UserError | None:
-    """Return the error for a key whose last name is elsewhere in the tree: lr, optimizer.lr."""
+    """Return the error for a key that the tree has elsewhere, if so: lr, optimizer.lr."""
     last = key.split(".")[-1]
     elsewhere = [path for path in _paths(cfg) if path.split(".")[-1] == last and path != key]
     elsewhere = [path for path in elsewhere if not path.startswith("sweep.")]

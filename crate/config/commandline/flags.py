@@ -1,4 +1,4 @@
-"""The flags of a command line: Hydra's go first, and every other is answered with what to type."""
+"""The flags of a command line: those of Hydra, and for any other the override to type instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALIASES = {
     "lambda": "model.sparsity",
     "eta": "model.step_size",
 }
-ALIKE = 0.7  # of difflib; below it a guess misleads more than it helps
+ALIKE = 0.7  # least similarity (difflib); below it, a guess misleads more than it helps
 
 
 @dataclass
@@ -37,37 +37,42 @@ class Words:
 
 
 def take_apart(arguments: list[str], groups: dict[str, list[str]]) -> Words:
-    """Return the flags of a command line apart from its overrides, in whatever order they came.
+    """Return the flags and the overrides of a command line, which may come in any order.
 
-    `groups` holds the options of each group, to answer a flag that Hydra does not have.
+    `groups` holds the options of each group, to suggest one for a flag that Hydra does not have.
     """
     from hydra._internal.utils import get_args_parser
 
-    parser, words, rest = get_args_parser(), Words(), deque(arguments)
+    parser, words, remaining = get_args_parser(), Words(), deque(arguments)
     unknown: dict[str, str] = {}
-    while rest:
-        word = rest.popleft()
+    while remaining:
+        word = remaining.popleft()
         name, equals, value = word.partition("=")
         if not word.startswith("-"):
             words.overrides.append(word)
         elif (action := _action(parser, name)) is not None:
             words.multirun |= action.dest == "multirun"
-            if not equals and rest and _takes(action, rest[0]):
-                words.flags += [word, rest.popleft()]
+            if not equals and remaining and _takes(action, remaining[0]):
+                words.flags += [word, remaining.popleft()]
             elif not equals and action.nargs == "?":  # it would take the override that follows
                 words.flags.append(f"{max(action.option_strings, key=len)}={action.const}")
             else:
                 words.flags.append(word)
         else:
-            if not equals and rest and not rest[0].startswith("-") and "=" not in rest[0]:
-                value = rest.popleft()
+            if (
+                not equals
+                and remaining
+                and not remaining[0].startswith("-")
+                and "=" not in remaining[0]
+            ):
+                value = remaining.popleft()
             unknown[name] = value
     words.errors += _misused(parser, words.flags) + _unknown(parser, unknown, groups)
     return words
 
 
 def _action(parser: ArgumentParser, name: str) -> Action | None:
-    """Return what a flag does, also of a shortened --flag; None if there is none or several."""
+    """Return the action of a flag, which may be shortened; None if it is unknown or ambiguous."""
     actions = parser._option_string_actions
     if name in actions or not name.startswith("--"):
         return actions.get(name)
@@ -76,14 +81,14 @@ def _action(parser: ArgumentParser, name: str) -> Action | None:
 
 
 def _takes(action: Action, following: str) -> bool:
-    """Tell whether a flag's value is the word that follows it."""
+    """Return whether a flag's value is the word that follows it."""
     if action.nargs == "?":
         return following in (action.choices or ())
     return action.nargs != 0
 
 
 def _misused(parser: ArgumentParser, flags: list[str]) -> list[UserError]:
-    """Return the error of a flag without its value, or with one that it does not take."""
+    """Return the error of a flag that lacks its value, or has one that it does not take."""
 
     def refuse(message: str) -> None:
         message = message.replace("argument ", "", 1)
@@ -102,7 +107,7 @@ def _misused(parser: ArgumentParser, flags: list[str]) -> list[UserError]:
 def _unknown(
     parser: ArgumentParser, flags: dict[str, str], groups: dict[str, list[str]]
 ) -> list[UserError]:
-    """Return one error for the flags that Hydra does not have, and the overrides they stand for."""
+    """Return one error for all flags that Hydra lacks, with the overrides to type instead."""
     if not flags:
         return []
     ours = sorted(flag for flag in parser._option_string_actions if flag.startswith("--"))

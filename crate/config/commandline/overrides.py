@@ -1,4 +1,4 @@
-"""Override texts such as `train.epochs=1e3`, rewritten so that Hydra reads what the user means.
+"""Overrides such as `train.epochs=1e3`, rewritten so that Hydra reads what the user means.
 
 Hydra converts a value before it knows the type of its key: `1e3` becomes a float, which a whole
 number refuses; `outputs=1e400` becomes infinity; `data.root=~/images` is not in its grammar. The
@@ -35,7 +35,7 @@ def normal(
     """Return an override that Hydra reads as the user means `text`.
 
     `groups` are the groups of the defaults list, so that `+experiment=paper` is a choice; `more`
-    declares keys outside the schema, such as a launcher's. Raises UserError for a value that Hydra
+    declares keys outside the schema, such as a launcher's. Raise UserError for a value that Hydra
     would turn into a different one, and for a key that nothing reads.
     """
     left, equals, value = text.partition("=")

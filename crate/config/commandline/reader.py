@@ -1,4 +1,4 @@
-"""From the words of a command line to the arguments that Hydra reads."""
+"""The command line, rewritten for Hydra: flags first, values by the type of their key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from crate.config.reference.keys import Key
 from crate.errors import UserError, raise_all
 from crate.paths import CONF as CONF
 
-WITHOUT = ("experiment=null", "sweep=null")  # the default, which Hydra does not take as an override
+WITHOUT = ("experiment=null", "sweep=null")  # the defaults, which Hydra refuses as overrides
 
 
 def read(arguments: list[str], launcher: dict[str, list[Key]]) -> list[str]:
-    """Return a command line as Hydra should read it: flags first, values by the type of their key.
+    """Return the arguments for Hydra that mean what the user typed.
 
-    `launcher` declares the keys of `hydra.launcher`. Raises UserError with all mistakes together if
-    there is one that Hydra would not notice, or would answer with a page.
+    `launcher` declares the keys of `hydra.launcher`. Raise UserError with all mistakes together if
+    Hydra would miss one of them, or would print a whole page about it.
     """
     folders = [CONF, *config_dirs(arguments)]
     groups = options_by_group(folders)
@@ -45,9 +45,9 @@ def read(arguments: list[str], launcher: dict[str, list[Key]]) -> list[str]:
 
 
 def _require_own_launcher(text: str) -> None:
-    """Raise UserError for the launchers of Hydra's own plugin, where that is installed too.
+    """Raise UserError for the launchers of Hydra's submitit plugin, which may be installed too.
 
-    They take code and YAML as these are when a job starts, and call a failed job done.
+    They run the code and YAML that exist when a job starts, and report a failed job as done.
     """
     key, _, name = text.partition("=")
     if key.strip("+") == "hydra/launcher" and name.startswith("submitit_"):
@@ -72,7 +72,7 @@ def require_no_launcher(overrides: list[str]) -> None:
 
 
 def add_config_dir_to_path(arguments: list[str]) -> None:
-    """Let a user's `_target_` name modules that lie in the folder given as `--config-dir`."""
+    """Make the modules in the folder given as `--config-dir` importable, for a `_target_`."""
     for folder in config_dirs(arguments):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))

@@ -1,4 +1,4 @@
-"""Makes relative paths absolute where it is known what they are relative to.
+"""Relative paths, made absolute while it is known what they are relative to.
 
 | where a path is written                 | what it is relative to     |
 |-----------------------------------------|----------------------------|
@@ -6,9 +6,9 @@
 | a YAML file below `--config-dir FOLDER` | FOLDER                     |
 | a YAML file of the checkout, a default  | the checkout               |
 
-The first two are made absolute here, before Hydra composes; `check.typed` does the third. The keys
-are the fields of the schema that are declared with `path=True`; paths in a node's `kwargs` are
-passed on as they are.
+This module handles the first two, before Hydra composes; `check.typed` handles the third. The keys
+are the fields of the schema that are declared with `path=True`. Paths in a node's `kwargs` stay as
+they are.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def path_keys() -> dict[str, tuple[str, ...]]:
 def make_arguments_absolute(arguments: list[str], folder: Path) -> list[str]:
     """Return a command line whose relative paths are replaced by those in `folder`.
 
-    A value that Hydra's grammar cannot read, such as `data.root=~/photos`, is taken as it stands.
+    A value that Hydra's grammar cannot read, such as `data.root=~/photos`, is taken literally.
     """
     replaced, flag = [], ""
     for word in arguments:

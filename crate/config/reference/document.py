@@ -19,17 +19,17 @@ FILE = CHECKOUT / "docs" / "configuration.md"
 HEAD = """\
 # Configuration reference
 
-Every group, option and key. `python launch.py --help KEY` prints one of them, with the files that
-set it; `python launch.py --cfg job` prints the values of a command line. This page is written from
-the schema by `python -m crate.config.reference.document`.
+All groups, options and keys. `python launch.py --help KEY` prints one key and the files that set
+it; `python launch.py --cfg job` prints all values that a command line gives. This page is
+generated from the schema by `python -m crate.config.reference.document`.
 
-- Choose an option as `GROUP=OPTION`, set a key as `KEY=VALUE`. What is typed wins over the
-  experiment, that over the options, and these over the defaults below.
-- *default* is empty where an option or you set the key; "as KEY" takes the value of another key.
-- *counts*: the key is part of a run's signature, so that another value is another run. `init_from`
+- Choose an option with `GROUP=OPTION` and set a key with `KEY=VALUE`. What you type overrides the
+  experiment, the experiment overrides the options, and the options override the defaults below.
+- *default* is empty if an option or you set the key; "as KEY" takes the value of another key.
+- *counts*: the key is part of a run's signature, so another value makes another run. `init_from`
   counts by its content, a folder of images by its files.
-- `GROUP._target_`, which every option sets, names the class or function that is called;
-  `GROUP.kwargs` holds arguments for one of your own.
+- Every option sets `GROUP._target_`, the class or function that is called; `GROUP.kwargs` holds
+  arguments for a target of your own.
 """
 
 

@@ -1,4 +1,4 @@
-"""Answers `python launch.py --help [KEY | GROUP | OPTION ...]`; imports no torch."""
+"""The answer to `python launch.py --help [KEY | GROUP | OPTION ...]`; imports no torch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FLAGS = ("--help", "-h")
 
 
 def answer(arguments: list[str], own_folders: list[Path]) -> str:
-    """Return the help that a command line asks for: on what follows `--help`, else in general.
+    """Return the help on the words that follow `--help`, or the general help if there are none.
 
-    Raises UserError for a word that is no key, group or option.
+    Raise UserError for a word that is no key, group or option.
     """
     first = min(arguments.index(flag) for flag in FLAGS if flag in arguments)
     topics = []
@@ -135,7 +135,7 @@ def _option(file: Path) -> Iterator[str]:
 def _help_of_node(name: str) -> str:
     """Return the help of a field that holds keys, such as `train` or `data.suggested`."""
     own = {
-        "experiment": "a recipe; it chooses options and sets keys",
+        "experiment": "a recipe that chooses options and sets keys",
         "task": "what to do",
         LAUNCHER: "how the points of a sweep are run",
     }

@@ -1,4 +1,4 @@
-"""What a field of the tree is declared with: its default, its help and its rules."""
+"""The declaration of a field of the tree: its default, its help and its rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 NO_NEUTRAL = object()
-ON_OFF = {"true": "on", "false": "off"}  # what YAML makes of the words on and off, by its name
+ON_OFF = {"true": "on", "false": "off"}  # YAML reads the words on and off as booleans
 
 
 def option(
@@ -30,12 +30,16 @@ def option(
     words: tuple[str, ...] = (),
     own_class: tuple[str, ...] = (),
 ) -> Any:
-    """Returns a dataclass field with its documentation and its rules in the metadata.
+    """Return a dataclass field with its documentation and its rules in the metadata.
 
-    `argument=False` keeps a field of a node with a `_target_` from being passed to the target;
-    `slips` maps words of other programs to the choice that they mean; a choice that ends in ":N"
-    stands for any number N; `size=True` admits a positive int or a pair (height, width); `length`
-    is that of a list; `path=True` is found from the checkout when relative, or is one of `words`.
+    - `identity`: the value belongs to the run's identity; `neutral` is the value that does not.
+    - `argument`: the value is passed to the target of its node.
+    - `choices`: allowed values; one that ends in ":N" stands for any number N. `slips` maps words
+      of other programs to the choice that they mean.
+    - `at_least`, `at_most`, `above`, `below`: bounds of a number, or of each number in a list.
+    - `length`: number of values in a list.
+    - `size`: the value is a positive int or a pair (height, width), in pixels.
+    - `path`: the value is a path, relative ones in the checkout, or one of `words`.
 
     `own_class` lists the arguments with which a class of the user is called, whose dotted name the
     field admits beside its choices. Such a field is passed to the target only where it differs from
@@ -53,7 +57,7 @@ class Target:
     """Something built by calling `_target_` with this node's fields and `kwargs`."""
 
     _target_: str = option(MISSING, "dotted name of the class or function to call")
-    kwargs: dict[str, Any] = option({}, "further arguments of the target", neutral={})
+    kwargs: dict[str, Any] = option({}, "further arguments of your own target", neutral={})
 
     @classmethod
     def is_own_target(cls, name: str) -> bool:
@@ -67,5 +71,5 @@ class Target:
 
 
 def pair(size: int | list[int]) -> tuple[int, int]:
-    """Returns a size as (height, width)."""
+    """Return a size as (height, width)."""
     return (size, size) if isinstance(size, int) else (size[0], size[-1])

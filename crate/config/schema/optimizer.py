@@ -1,4 +1,4 @@
-"""Optimizers: Lion, Adam, AdamW, SGD, and a user's own."""
+"""Optimizers: Lion, Adam, AdamW, SGD, and the user's own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from crate.config.schema.field import Target, option
 
 @dataclass
 class Optimizer(Target):
-    """Base of all optimizers; a user's own is called as `_target_(groups, lr=lr, **kwargs)`.
+    """Base of all optimizers; the user's own is called as `_target_(groups, lr=lr, **kwargs)`.
 
-    `groups` are parameter groups that carry their own `weight_decay`.
+    `groups` are parameter groups, each with its `weight_decay`.
     """
 
     lr: float = option(MISSING, "peak learning rate", above=0)

@@ -16,7 +16,7 @@ from crate.config.schema.optimizer import Optimizer
 from crate.config.schema.schedule import Schedule
 from crate.config.schema.tracker import Tracker
 
-PRECISIONS = {  # words of other programs
+PRECISIONS = {  # what other programs call these precisions
     "fp64": "fp32",
     "float64": "fp32",
     "double": "fp32",
@@ -38,11 +38,11 @@ class Sweep:
 
     name: str = option(MISSING, "name of the file", identity=False)
     question: str = option(MISSING, "question that the sweep answers", identity=False)
-    grid: dict[str, Any] = option({}, "key -> its values, crossed", identity=False)
-    zip: dict[str, Any] = option({}, "key -> its values, one by one together", identity=False)
+    grid: dict[str, Any] = option({}, "key -> values; all are combined", identity=False)
+    zip: dict[str, Any] = option({}, "key -> values; taken together, in order", identity=False)
     exclude: list[dict[str, Any]] = option([], "points left out: key -> value", identity=False)
     seeds: list[int] = option([0], "seeds of every point", identity=False)
-    baseline: dict[str, Any] = option({}, "the point to compare with", identity=False)
+    baseline: dict[str, Any] = option({}, "point that the others are compared with", identity=False)
     metric: str | None = option(
         None, "logged metric to compare; null: the objective of the runs", identity=False
     )
@@ -63,27 +63,27 @@ class Train:
         II("data.suggested.batch_size"), "images per update, over all devices", at_least=1
     )
     accumulation_steps: int = option(
-        1, "parts a batch is computed in, to save memory", identity=False, at_least=1
+        1, "parts in which a batch is computed, to save memory", identity=False, at_least=1
     )
     clip_norm: float | None = option(
         None, "largest norm of the gradient; null: no clipping", neutral=None, above=0
     )
     ema: float | None = option(
         None,
-        "decay of a running mean of the weights, evaluated beside them; null: none",
+        "decay of a moving average of the weights, which is also evaluated; null: none",
         neutral=None,
         above=0,
         below=1,
     )
     label_smoothing: float = option(0.1, "label smoothing", at_least=0, below=1)
     decay_all: bool = option(
-        True, "decay every weight, as the authors; false: no norms, biases, CLS, positions"
+        True, "decay all weights, as the authors do; false: not norms, biases, CLS, positions"
     )
     log_every_steps: int = option(
         10, "steps between two training log lines", identity=False, at_least=1
     )
     checkpoint_every_steps: int | None = option(
-        None, "steps between two checkpoints; null: by time alone", identity=False, at_least=1
+        None, "steps between two checkpoints; null: only by time", identity=False, at_least=1
     )
     checkpoint_every_min: float = option(
         5.0, "minutes between two checkpoints", identity=False, above=0
@@ -91,7 +91,7 @@ class Train:
     keep: int = option(2, "newest checkpoints kept", identity=False, at_least=1)
     compile: str = option(
         "auto",
-        "compile the layers; auto: where it pays back within the run",
+        "compile the layers; auto: if the run is long enough to gain from it",
         identity=False,
         choices=("auto", "on", "off"),
     )
@@ -114,14 +114,14 @@ class Config:
     )
     seed: int = option(
         0,
-        "seed of all that is drawn: weights, order, augmentation",
+        "seed of all random draws: weights, order, augmentation",
         at_least=0,
         at_most=2**64 - 1,
     )
     deterministic: bool = option(False, "refuse nondeterministic kernels", neutral=False)
     precision: str = option(
         "auto",
-        "arithmetic of the forward pass",
+        "precision of the forward pass",
         choices=("auto", "fp32", "bf16", "fp16"),
         slips=PRECISIONS,
     )
@@ -147,21 +147,21 @@ class Config:
     rerun: bool = option(False, "set a run aside, finished or not, and train again", identity=False)
     other_code: str = option(
         "ask",
-        "a finished run whose code, yours included, changed since: ask, accept its result, or "
+        "if the code of a finished run, yours included, has changed: ask, accept its result, or "
         "rerun (set it aside and train again)",
         identity=False,
         choices=("ask", "accept", "rerun"),
     )
     other_data: str = option(
         "ask",
-        "a finished run whose image files changed since: ask, accept its result, or rerun (set it "
-        "aside and train again)",
+        "if the image files of a finished run have changed: ask, accept its result, or rerun "
+        "(set it aside and train again)",
         identity=False,
         choices=("ask", "accept", "rerun"),
     )
     init_from: str | None = option(
         None,
-        "checkpoint whose weights training starts from; its content counts, not its path",
+        "checkpoint with the weights to start from; its content counts, not its path",
         identity=False,
         path=True,
     )
@@ -170,15 +170,15 @@ class Config:
     )
     export_to: str | None = option(
         None,
-        "folder that task=export creates; null: <checkpoint>-export beside the checkpoint",
+        "folder to export to; null: <checkpoint>-export next to the checkpoint",
         identity=False,
         path=True,
     )
     sweep: Sweep | None = option(None, "the ablation a run belongs to", identity=False)
     name: str | None = option(
-        None, "name of a sweep; null: its file's, else the swept keys", identity=False
+        None, "name of a sweep; null: that of its file, or the swept keys", identity=False
     )
-    outputs: str = option("outputs", "where run folders go", identity=False, path=True)
+    outputs: str = option("outputs", "folder of the run folders", identity=False, path=True)
     objective: Objective = field(
         default_factory=Objective, metadata={"help": "metric that decides what is best"}
     )

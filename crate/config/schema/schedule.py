@@ -11,15 +11,16 @@ from crate.config.schema.field import Target, option
 
 @dataclass
 class Schedule(Target):
-    """Base of all schedules; a user's own is called as
-    `_target_(total_steps=..., steps_per_epoch=..., **kwargs)` and returns a function from the
-    step to a factor of the learning rate.
+    """Base of all schedules; they map the step to a factor of the learning rate.
+
+    The user's own is called as `_target_(total_steps=..., steps_per_epoch=..., **kwargs)` and
+    returns that function.
     """
 
 
 @dataclass
 class Cosine(Schedule):
-    """Linear warm-up, then cosine to zero, per step."""
+    """Linear warm-up, then cosine to zero, updated every step."""
 
     _target_: str = option("crate.train.schedule.cosine", "the schedule's function")
     warmup_epochs: float = option(
@@ -29,7 +30,7 @@ class Cosine(Schedule):
 
 @dataclass
 class AuthorsSchedule(Schedule):
-    """The authors' factor, set once per epoch."""
+    """The authors' schedule, updated once per epoch."""
 
     _target_: str = option("crate.train.schedule.authors", "the schedule's function")
-    warmup_epochs: int = option(20, "epochs of warm-up in their formula", at_least=1)
+    warmup_epochs: int = option(20, "epochs of warm-up in the authors' formula", at_least=1)

@@ -1,4 +1,4 @@
-"""Trackers: where metrics go beside metrics.jsonl."""
+"""Trackers: where metrics go in addition to metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from crate.config.schema.field import Target, option
 
 @dataclass
 class Tracker(Target):
-    """Base of all trackers; metrics.jsonl is written whatever is chosen.
+    """Base of all trackers; metrics.jsonl is always written as well.
 
-    A user's own is called as `_target_(**kwargs)` and has the methods of
+    The user's own is called as `_target_(**kwargs)` and has the methods of
     `crate.tracking.Tracker`.
     """
 
@@ -31,21 +31,24 @@ class Wandb(Tracker):
     entity: str | None = option(None, "wandb's user or team; null: its default", identity=False)
     mode: str = option(
         "auto",
-        "auto: online where there is a key and the server answers, else offline",
+        "auto: online if there is a key and the server answers, otherwise offline",
         identity=False,
         choices=("auto", "online", "offline"),
     )
-    group: str | None = option(None, "runs that belong together", identity=False)
+    group: str | None = option(None, "name of a group of runs", identity=False)
     job_type: str | None = option(None, "kind of run; null: the task", identity=False)
-    tags: list[str] = option([], "words to find the run by", identity=False)
+    tags: list[str] = option([], "tags of the run", identity=False)
     name: str | None = option(None, "the run's name; null: its folder's label", identity=False)
-    swept: dict[str, Any] = option({}, "what a sweep varies, by key", identity=False)
-    published: dict[str, Any] = option({}, "the published results of the point", identity=False)
+    swept: dict[str, Any] = option({}, "values that a sweep varies, by key", identity=False)
+    published: dict[str, Any] = option({}, "published results for the point", identity=False)
     queue_size: int = option(
-        10_000, "rows that wait for wandb; more are dropped", identity=False, at_least=1
+        10_000,
+        "rows that may wait for wandb; more are dropped",
+        identity=False,
+        at_least=1,
     )
     finish_timeout_s: float = option(
-        60.0, "seconds that the end of the run waits for wandb at most", identity=False, above=0
+        60.0, "longest time that the end of the run waits for wandb", identity=False, above=0
     )
 
 
