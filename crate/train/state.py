@@ -83,7 +83,7 @@ class TrainState:
         if was_measured or (self.step == self.steps.total and math.isnan(self.last)):
             raise UserError(
                 f"objective.metric={metric} is not logged",
-                shorten(sorted(logged), 20),
+                shorten(sorted(name for name in logged if "/" in name), 20),
                 "objective.metric=val/top1",
             )
 

@@ -41,7 +41,7 @@ def says(outputs: Path, words: str) -> bool:
 
 
 def sync(folder: Path, server: Server) -> None:
-    """Upload the files of a run with the command that its log names last; return the process."""
+    """Upload the files of a run with the command that its log names last."""
     words = log_of(folder).rsplit("type: wandb ", 1)[1].splitlines()[0].split()
     wandb = str(Path(sys.executable).with_name("wandb"))
     environment = os.environ | server.environment

@@ -59,6 +59,36 @@ def test_the_test_split_measures_the_running_mean_if_that_is_chosen(tmp_path):
     assert f"val/loss {best:.4f}" in alone, alone
 
 
+CODE = """
+def wrong(model, batches, ranks):
+    counts = [(model(images).argmax(1) != labels).sum().item() for images, labels in batches]
+    return {"images": sum(counts)}
+"""
+
+
+def test_a_metric_of_the_users_own_evaluator_can_choose_the_best_weights(tmp_path):
+    (tmp_path / "mine.py").write_text(CODE)
+    own = ("+evaluators.wrong._target_=mine.wrong", "+evaluators.wrong.every_epochs=2")
+    words = (*RUN, "train.epochs=5", f"--config-dir={tmp_path}", *own)
+    words = (*words, "objective.direction=min", "precision=fp32")
+    unknown = launch(*words, "objective.metric=wrong/image", f"outputs={tmp_path / 'unknown'}")
+    assert unknown.returncode == 1 and "wrong/image is not logged" in unknown.stderr
+    assert "allowed: train/grad_norm, train/loss, val/" in unknown.stderr
+    assert "wrong/images" in unknown.stderr
+    assert status(run_folder(tmp_path / "unknown"))["step"] == 46
+    done = launch(*words, "objective.metric=wrong/images", f"outputs={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = run_folder(tmp_path / "out")
+    values = {row["step"]: row["wrong/images"] for row in rows_with(folder, "wrong/images")}
+    assert [*values] == [46, 92, 115]
+    found = status(folder)
+    assert (found["best"], found["last"]) == (min(values.values()), values[115])
+    stored = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
+    assert stored["metrics"]["wrong/images"] == values[stored["step"]] == found["best"]
+    accuracy = stored["metrics"]["val/top1"]
+    assert found["best"] == round(360 * (1 - accuracy / 100))
+
+
 def test_the_direction_can_be_turned_and_a_resume_keeps_the_best(tmp_path):
     worst = (*RUN, "objective.direction=min", "train.checkpoint_every_steps=10")
     process = start(*worst, f"outputs={tmp_path}")
