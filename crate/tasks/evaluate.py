@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -18,11 +18,13 @@ from crate.tasks.checkpoint.config import stored
 from crate.tasks.lazy_splits import LazySplits
 from crate.tasks.preflight import require_device, require_readable
 from crate.tasks.request import Request
+from crate.train.checkpoints.content import Content
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from crate.data.images.split import Split
     from crate.train.evaluation.batches import Images
 
 logger = logging.getLogger("crate")
@@ -49,7 +51,7 @@ def evaluate_checkpoint(cfg: DictConfig, overrides: list[str], ranks: Ranks) -> 
         return _evaluate(config, values, path, ranks).get(config.objective.metric)
 
 
-def _require_same_classes(config: Config, values: dict[str, Any]) -> None:
+def _require_same_classes(config: Config, values: Content) -> None:
     """Raise UserError if a run's checkpoint was trained on another number of classes."""
     if not isinstance(values.get("config"), dict):
         return
@@ -62,7 +64,7 @@ def _require_same_classes(config: Config, values: dict[str, Any]) -> None:
         )
 
 
-def _warn_of_other_names(images: Any, config: Config, values: dict[str, Any]) -> None:
+def _warn_of_other_names(images: Split, config: Config, values: Content) -> None:
     """Warn if the classes have other names than those that the checkpoint was trained on."""
     assert config.data.num_classes is not None  # completed from the data
     names, trained = label_names(images, config.data.num_classes), values.get("label_names")
@@ -72,7 +74,7 @@ def _warn_of_other_names(images: Any, config: Config, values: dict[str, Any]) ->
         logger.warning("classes have other names: %s", shorten(others, 5))
 
 
-def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) -> dict[str, float]:
+def _evaluate(config: Config, values: Content, path: Path, ranks: Ranks) -> dict[str, float]:
     """Return and log the metrics of the checkpoint at `path`, which holds `values`.
 
     Where it also holds the running mean of the weights, those of the mean are `val/ema_...`.
@@ -98,7 +100,7 @@ def _evaluate(config: Config, values: dict[str, Any], path: Path, ranks: Ranks) 
     return metrics
 
 
-def _images(config: Config, values: dict[str, Any], device: torch.device, ranks: Ranks) -> Images:
+def _images(config: Config, values: Content, device: torch.device, ranks: Ranks) -> Images:
     """Return the splits that evaluators see, of the data that `config` names."""
     from crate.data import transforms
     from crate.data.cache.choice import from_cache
@@ -115,7 +117,7 @@ def _images(config: Config, values: dict[str, Any], device: torch.device, ranks:
     for note in notes({"val": val}):
         logger.info(note)
 
-    def load_train() -> Any:
+    def load_train() -> Split:
         return from_cache(load_splits(data, outputs)["train"], data, config.outputs)
 
     return Images(
@@ -130,7 +132,7 @@ def _images(config: Config, values: dict[str, Any], device: torch.device, ranks:
 
 
 def _models(
-    config: Config, values: dict[str, Any], path: Path, device: torch.device
+    config: Config, values: Content, path: Path, device: torch.device
 ) -> dict[str, nn.Module]:
     """Return the models of a checkpoint by the prefix of their metrics: "" and "ema_"."""
     from crate.train.checkpoints.initialize import load_into

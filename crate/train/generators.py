@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 
 from crate.data.loading.seeds import seed_everything
+from crate.train.checkpoints.content import Content
 
 
-def generator_states() -> dict[str, Any]:
+def generator_states() -> Content:
     """Return the state of every global random number generator as tensors and plain values."""
     version, numbers, gauss = random.getstate()
     name, keys, *position = np.random.get_state(legacy=True)
@@ -26,7 +26,7 @@ def generator_states() -> dict[str, Any]:
     }
 
 
-def set_generator_states(states: dict[str, Any]) -> None:
+def set_generator_states(states: Content) -> None:
     """Restore every global generator to a state that `generator_states` returned."""
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():

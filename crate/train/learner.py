@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn, optim
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from crate.train.checkpoints.content import Content
 
 Part = nn.Module | optim.Optimizer | torch.amp.GradScaler
 
@@ -25,11 +26,11 @@ class Learner:
         """Return what is evaluated, by the prefix of its metrics: the model and its mean."""
         return {"": self.model} if self.ema is None else {"": self.model, "ema_": self.ema}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Content:
         """Return the state of each part by its name in a checkpoint."""
         return {name: part.state_dict() for name, part in self._parts().items()}
 
-    def load_state_dict(self, values: dict[str, Any]) -> None:
+    def load_state_dict(self, values: Content) -> None:
         """Restore each part from the values of a checkpoint."""
         for name, part in self._parts().items():
             part.load_state_dict(values[name])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +58,7 @@ class Setup:
     steps: Steps
     factor: Schedule
     images: Images
-    train_transform: Callable[..., Any]
+    train_transform: transforms.Transform
     mixing: Mixing | None
     evaluators: list[Evaluator]
     label_names: list[str] | None

@@ -16,11 +16,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from crate.ranks import Ranks
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # as `signal.signal` takes it
 _EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR2: 140}
 REQUEUE = _EXIT[signal.SIGUSR2]
 # A terminal sends Ctrl-C to torchrun and its processes, and torchrun sends it to them once more.
@@ -56,7 +58,7 @@ class Signals:
         self.sigterm_at: float | None = None
         self._interrupted_at: float | None = None
         self._awaits_interrupt = False
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Handler] = {}
 
     def __enter__(self) -> Signals:
         for number in _EXIT:
@@ -123,7 +125,9 @@ class Signals:
             sys.exit(self.exit_code or 1)
         ranks.gather(None)
         if ranks.is_first:
-            self._previous[signal.SIGUSR2](signal.SIGUSR2, None)
+            requeue = self._previous[signal.SIGUSR2]
+            assert callable(requeue)  # __enter__ keeps no other
+            requeue(signal.SIGUSR2, None)
         os._exit(0)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from crate.config.schema import Objective
 from crate.errors import UserError, shorten
 from crate.ranks import Ranks
+from crate.train.checkpoints.content import Content
 from crate.train.generators import generator_states, set_generator_states
 from crate.train.learner import Learner
 from crate.train.steps import Steps
@@ -93,7 +93,7 @@ class TrainState:
         broken = not all(bool(torch.isfinite(value).all()) for value in values)
         return not self.ranks.maximum(broken)[0]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Content:
         """Return tensors and plain values. All ranks must call this: each contributes its part."""
         own = {"loss_sum": self.loss_sum.cpu(), "generators": generator_states()}
         return {
@@ -103,7 +103,7 @@ class TrainState:
             **{name: getattr(self, name) for name in SAVED},
         }
 
-    def load_state_dict(self, values: dict[str, Any]) -> None:
+    def load_state_dict(self, values: Content) -> None:
         """Restore the state that `state_dict` returned.
 
         If another number of ranks saved it, rank 0 takes the sum of all losses, and each rank takes

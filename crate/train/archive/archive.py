@@ -16,6 +16,7 @@ from crate.train.archive.best import Best
 from crate.train.archive.history import History
 from crate.train.archive.record import Record, Silence
 from crate.train.checkpoints.checkpoint import Checkpoints, read
+from crate.train.checkpoints.content import Content
 from crate.train.finite import require_finite
 from crate.train.setup import Setup
 from crate.train.state import TrainState
@@ -57,7 +58,7 @@ class Archive:
             )
         self._save_after(self.options.checkpoint_every_min)
 
-    def _restore(self, state: TrainState, total_steps: int) -> dict[str, Any] | None:
+    def _restore(self, state: TrainState, total_steps: int) -> Content | None:
         """Load the newest checkpoint into `state`; return the rows of metrics that it holds."""
         file = self.ranks.first(self.checkpoints.newest)
         if file is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from crate.train.archive.history import History
 from crate.train.checkpoints.checkpoint import CheckpointError, Checkpoints, read
+from crate.train.checkpoints.content import Content
 from crate.train.state import TrainState
 
 logger = logging.getLogger("crate")
@@ -15,16 +15,14 @@ logger = logging.getLogger("crate")
 class Best:
     """The best weights of a run; `described` are values that each of its checkpoints also holds."""
 
-    def __init__(
-        self, checkpoints: Checkpoints, history: History, described: dict[str, Any]
-    ) -> None:
+    def __init__(self, checkpoints: Checkpoints, history: History, described: Content) -> None:
         self.checkpoints, self.history, self.described = checkpoints, history, described
 
     def save(self, state: TrainState, metrics: dict[str, float]) -> None:
         """Save the present weights, with the metrics of their evaluation."""
         self.checkpoints.save_best(self._of_model(state, metrics))
 
-    def load(self, state: TrainState) -> dict[str, Any] | None:
+    def load(self, state: TrainState) -> Content | None:
         """Return the values of best.pt, after rebuilding it if it is damaged or missing.
 
         Warn and return None if no other checkpoint has its weights. A best.pt of a later step than
@@ -41,7 +39,7 @@ class Best:
             self.checkpoints.save_best(values)
             return values
 
-    def _verified(self, state: TrainState) -> dict[str, Any]:
+    def _verified(self, state: TrainState) -> Content:
         """Return the values of best.pt; raise CheckpointError if they are not the best ones."""
         values, signature = self.checkpoints.best(), self.checkpoints.signature
         file = self.checkpoints.folder / "best.pt"
@@ -54,7 +52,7 @@ class Best:
             )
         return values
 
-    def _from_elsewhere(self, state: TrainState) -> tuple[dict[str, Any] | None, str]:
+    def _from_elsewhere(self, state: TrainState) -> tuple[Content | None, str]:
         """Return the contents of best.pt from another source, and the name of that source."""
         metrics = self.history.evaluation(state.best_step)
         if state.step == state.best_step:
@@ -73,7 +71,7 @@ class Best:
             rebuilt["ema"] = ema
         return self.described | rebuilt, file.name
 
-    def _of_model(self, state: TrainState, metrics: dict[str, float]) -> dict[str, Any]:
+    def _of_model(self, state: TrainState, metrics: dict[str, float]) -> Content:
         ema = state.learner.ema
         averaged = {} if ema is None else {"ema": ema.module.state_dict()}
         model = {"model": state.learner.model.state_dict(), **averaged}

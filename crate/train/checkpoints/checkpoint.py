@@ -15,7 +15,6 @@ import logging
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -24,6 +23,7 @@ from crate.errors import UserError, shorten
 from crate.run.records import whole_file
 from crate.run.secrets import file_mode
 from crate.train.checkpoints.checksum import damage
+from crate.train.checkpoints.content import Content
 
 logger = logging.getLogger("crate")
 
@@ -32,7 +32,7 @@ class CheckpointError(UserError):
     """The error of a checkpoint that cannot be used."""
 
 
-def write(path: Path, values: dict[str, Any]) -> None:
+def write(path: Path, values: Content) -> None:
     """Write tensors and plain values as a whole file, private if its configuration has secrets."""
     try:
         with whole_file(path, file_mode(values.get("config"))) as file:
@@ -41,7 +41,7 @@ def write(path: Path, values: dict[str, Any]) -> None:
         raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Content:
     """Return the content of a file, on the CPU; raise CheckpointError if it cannot be trusted."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}", "a .pt, .pth or .safetensors file")
@@ -75,7 +75,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, signature: str, keep: int) -> None:
         self.folder, self.signature, self.keep = folder, signature, keep
-        self._best: dict[str, Any] | None = None  # weights that could not be saved yet
+        self._best: Content | None = None  # weights that could not be saved yet
 
     def files(self) -> list[Path]:
         """Return the files of the step checkpoints, newest first."""
@@ -85,7 +85,7 @@ class Checkpoints:
         """Return the file of the checkpoint of a step, whether it exists or not."""
         return self.folder / f"step-{step:08d}.pt"
 
-    def save(self, step: int, values: dict[str, Any]) -> bool:
+    def save(self, step: int, values: Content) -> bool:
         """Save the state at `step`, remove all but the newest `keep`, and return whether it worked.
 
         On a full disk, all but the newest are removed before it is tried once more.
@@ -99,16 +99,16 @@ class Checkpoints:
             self.save_best(self._best)
         return saved
 
-    def save_best(self, values: dict[str, Any]) -> None:
+    def save_best(self, values: Content) -> None:
         """Save the weights of the best evaluation so far; keep them in memory if that fails."""
         saved = self._write("best.pt", values)
         self._best = None if saved else copy.deepcopy(values)
 
-    def best(self) -> dict[str, Any]:
+    def best(self) -> Content:
         """Return the weights of the best evaluation so far."""
         return read(self.folder / "best.pt") if self._best is None else self._best
 
-    def _write(self, name: str, values: dict[str, Any]) -> bool:
+    def _write(self, name: str, values: Content) -> bool:
         try:
             write(self.folder / name, values | {"signature": self.signature})
         except OSError as error:

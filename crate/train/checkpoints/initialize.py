@@ -18,6 +18,7 @@ from crate.errors import UserError
 from crate.model import CRATE, official
 from crate.model.weights import listed, load_weights
 from crate.train.checkpoints.checkpoint import read
+from crate.train.checkpoints.content import Content
 
 WRAPPERS = ("state_dict", "model")  # keys of the weights, beside an optimizer and others
 BEYOND_WEIGHTS = ("num_heads", "head_dim", "global_pool", "step_size", "sparsity")
@@ -34,7 +35,7 @@ def initialize(model: nn.Module, path: Path, options: Mapping[str, Any]) -> list
 
 
 def load_into(
-    model: nn.Module, values: dict[str, Any], path: Path, *, fresh_head: bool = False
+    model: nn.Module, values: Content, path: Path, *, fresh_head: bool = False
 ) -> list[str]:
     """Load the weights in `values`, the content of `path`; return lines that describe each change.
 
@@ -55,7 +56,7 @@ def load_into(
     ]
 
 
-def _weights(values: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
+def _weights(values: Content) -> tuple[dict[str, Tensor], str]:
     """Return the weights under our names or timm's, and their origin in words."""
     if official.is_official(values):
         return official.convert(values), "the authors' checkpoint"
@@ -90,7 +91,7 @@ def _check_kind(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         )
 
 
-def _grid(values: dict[str, Any]) -> tuple[int, int] | None:
+def _grid(values: Content) -> tuple[int, int] | None:
     """Return the (rows, columns) of patches that a run was trained with, or None if unknown."""
     model = _trained(values)
     if not model.get("img_size") or not model.get("patch_size"):
@@ -99,7 +100,7 @@ def _grid(values: dict[str, Any]) -> tuple[int, int] | None:
     return height // rows, width // columns
 
 
-def _differences(options: Mapping[str, Any], values: dict[str, Any]) -> list[str]:
+def _differences(options: Mapping[str, Any], values: Content) -> list[str]:
     """Return lines for the options that differ from training and do not show in a weight."""
     trained = _trained(values)
     return [
@@ -109,7 +110,7 @@ def _differences(options: Mapping[str, Any], values: dict[str, Any]) -> list[str
     ]
 
 
-def _trained(values: dict[str, Any]) -> dict[str, Any]:
+def _trained(values: Content) -> Content:
     config = values.get("config")
     model = config.get("model") if isinstance(config, dict) else None
     return model if isinstance(model, dict) else {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from crate.data.images.split import Split
 from crate.data.loading.loader import eval_batches
 from crate.data.loading.prefetch import on_device
+from crate.data.transforms import Transform
 from crate.errors import UserError, shorten
 from crate.ranks import Ranks
 from crate.train.hardware.device import SINGLE, autocast
@@ -24,8 +25,8 @@ class Interrupted(Exception):
 class Images:
     """The splits that can be evaluated, and how their images reach the model."""
 
-    splits: Mapping[str, Any]
-    transform: Callable[..., Any]
+    splits: Mapping[str, Split]
+    transform: Transform
     normalize: nn.Module
     workers: int
     device: torch.device
