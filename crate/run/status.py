@@ -70,10 +70,17 @@ class Status(Record):
 
     @classmethod
     def from_json(cls, values: Any, at: str = "") -> Self:
-        """Return the status of JSON values; version 1 had other names for two of its fields."""
-        if isinstance(values, dict) and values.get("version", 1) == 1:
-            values = {_RENAMED.get(key, key): value for key, value in values.items()}
-            values["version"] = 2
+        """Return the status of JSON values; version 1 had other names for two of its fields.
+
+        The names of version 1 count in any file: a point that runs in a snapshot of an earlier
+        version keeps the number and the fields of the file, and adds its results by those names.
+        """
+        if isinstance(values, dict):
+            renamed = {new: values[old] for old, new in _RENAMED.items() if old in values}
+            kept = {key: value for key, value in values.items() if key not in _RENAMED}
+            values = kept | renamed
+            if values.get("version", 1) == 1:
+                values["version"] = 2
         return super().from_json(values, at)
 
     def check(self) -> None:

@@ -137,6 +137,17 @@ def test_a_status_of_version_1_is_read_and_kept_in_the_new_form(tmp_path):
     assert not {"last_top1", "best_top1"} & written.keys()
 
 
+def test_a_point_that_runs_in_a_snapshot_of_version_1_is_read_after_a_launch_of_version_2(tmp_path):
+    """It keeps the fields that it does not know, the number of the version among them."""
+    RunFolder(tmp_path).update_status(state="queued", best=50.0, last=40.0)
+    values = json.loads((tmp_path / "status.json").read_text())
+    assert (values["version"], values["best"]) == (2, 50.0)
+    values |= {"state": "finished", "best_top1": 80.0, "last_top1": 70.0}
+    (tmp_path / "status.json").write_text(json.dumps(values))
+    status = RunFolder(tmp_path).read_status()
+    assert (status.state, status.best, status.last) == ("finished", 80.0, 70.0)
+
+
 def test_a_damaged_meta_is_kept_and_its_run_goes_on(tmp_path):
     folder = RunFolder(tmp_path)
     folder.update_meta(revision=None, auto={"precision": "bf16"}, code={"a.py": "1"})
