@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import socket
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from crate.paths import CHECKOUT
+from crate.run import records
+from crate.run.records import Record, Unreadable
 from crate.run.secrets import redact
 
 PACKAGES = ("torch", "torchvision", "timm", "lion-pytorch", "numpy", "scikit-learn", "hydra-core")
@@ -25,6 +27,32 @@ SECRET_FILES = (
 )
 # Set by git hooks. With them, git reports on the hook's repository instead of the given folder.
 HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+
+
+@dataclass(kw_only=True)
+class Snapshot(Record):
+    """The record in `.snapshot.json`: which checkout a copy of the code was taken from.
+
+    `contents` holds the hash of each file; snapshots of the first version lack it.
+    """
+
+    version: int = 1
+    revision: str | None = None
+    dirty_diff: str | None = None
+    files: int | None = None
+    mb: float | None = None
+    taken_from: str | None = None
+    contents: dict[str, str] | None = None
+
+    @property
+    def origin(self) -> dict[str, str | None]:
+        """The `revision` and the `dirty_diff` of the checkout."""
+        return {"revision": self.revision, "dirty_diff": self.dirty_diff}
+
+
+def read_snapshot(folder: Path) -> Snapshot | None:
+    """Return the record of a snapshot; None if it is missing. Raise Unreadable if it is damaged."""
+    return records.read(Snapshot, folder / SNAPSHOT_FILE)
 
 
 def describe() -> dict[str, Any]:
@@ -47,9 +75,9 @@ def revision(checkout: Path = CHECKOUT) -> dict[str, str | None]:
     For a snapshot, return those of the checkout that it was copied from.
     """
     if is_snapshot(checkout):
-        with suppress(OSError, ValueError, KeyError):
-            taken = json.loads((checkout / SNAPSHOT_FILE).read_text())
-            return {key: taken[key] for key in ("revision", "dirty_diff")}
+        with suppress(Unreadable):
+            if (snapshot := read_snapshot(checkout)) is not None:
+                return snapshot.origin
     # HEAD:./ fails if a repository around the checkout does not track it.
     answer = git(checkout, "rev-parse", "HEAD", "HEAD:./")
     if answer is None:

@@ -26,12 +26,12 @@ from typing import Any
 from crate.errors import UserError, shorten
 from crate.paths import CHECKOUT
 from crate.run import provenance
+from crate.run.records import Unreadable
 from crate.run.secrets import redact
 from crate.sweep.code.checkout import read_checkout
 from crate.sweep.code.code_files import real
 from crate.sweep.code.copies import Copy, digests, hash_of, stored_copies
 
-ORIGIN = ("revision", "dirty_diff")
 LEFTOVER_S = 24 * 3600  # nobody takes that long to copy
 
 
@@ -54,8 +54,13 @@ def take(outputs: Path, excluded: Sequence[Path] = (), checkout: Path = CHECKOUT
         _remove_leftovers(store)
         if not snapshot.exists():
             size_mb = sum(len(copy.content) for copy in copies.values()) / 1e6
-            facts = {"files": len(copies), "mb": round(size_mb, 3), "taken_from": str(checkout)}
-            _store(snapshot, copies, origin | facts | {"contents": digests(copies)})
+            record = provenance.Snapshot(
+                files=len(copies),
+                mb=round(size_mb, 3),
+                taken_from=str(checkout),
+                contents=digests(copies),
+            )
+            _store(snapshot, copies, origin | record.to_json())
     except OSError as error:
         given = f"cannot write to {store}: {error.strerror}"
         raise UserError(given, "a writable folder", "outputs=FOLDER") from error
@@ -74,13 +79,14 @@ def require_intact(snapshot: Path) -> None:
     Its name is the hash of their names and contents. People edit files, clusters purge old ones.
     """
     try:
-        facts = json.loads((snapshot / provenance.SNAPSHOT_FILE).read_text())
-        origin = {key: facts[key] for key in ORIGIN}
-        copies = stored_copies(real(snapshot), facts.get("contents") or {})
-    except (OSError, ValueError, KeyError, TypeError):
+        record = provenance.read_snapshot(snapshot)
+        if record is None:
+            raise Unreadable(f"{snapshot} has no {provenance.SNAPSHOT_FILE}")
+        copies = stored_copies(real(snapshot), record.contents or {})
+    except (OSError, Unreadable):
         raise _damaged(snapshot, [f"{provenance.SNAPSHOT_FILE} is gone or damaged"]) from None
-    if hash_of(copies, origin) != snapshot.name:
-        present, copied = digests(copies), facts.get("contents")
+    if hash_of(copies, record.origin) != snapshot.name:
+        present, copied = digests(copies), record.contents
         if copied is None:  # a snapshot of an earlier version
             raise _damaged(snapshot, ["its files are not those that its name stands for"])
         gone = [f"{name} is gone" for name in copied if name not in present]
