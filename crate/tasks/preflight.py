@@ -14,7 +14,7 @@ from crate.run.machine import device_errors
 def require_startable(config: Config, ranks: Ranks) -> None:
     """Raise UserError if these processes cannot train `config`.
 
-    One process of each machine shows the error; the others raise SaidByFirst.
+    One process of each machine shows the error; the others raise ReportedByRank0.
     """
     errors = device_errors(config.device, ranks.size, ranks.local_size)
     if config.ranks not in (None, ranks.size):

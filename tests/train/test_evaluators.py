@@ -143,6 +143,19 @@ def test_evaluating_a_checkpoint_runs_its_evaluators_and_those_that_are_typed(co
             assert float(shown[name]) == pytest.approx(value, abs=1e-4), name
 
 
+def test_a_metric_of_an_evaluator_can_be_the_objective(code, tmp_path):
+    typed = (f"--config-dir={code}", "+evaluators=both", "objective.metric=own/noise")
+    done = launch(*RUN, *typed, f"outputs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    folder = run_folder(tmp_path)
+    first, second = [row for row in metrics(folder) if "own/noise" in row]
+    assert first["own/noise"] == second["own/noise"], "the first of equal values stays the best"
+    state = status(folder)
+    assert (state["objective"], state["best"]) == ("own/noise", first["own/noise"])
+    best = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
+    assert best["step"] == state["best_step"] == first["step"] == 46
+
+
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
