@@ -66,14 +66,14 @@ def installed(tmp_path_factory):
         shutil.copy(CHECKOUT / name, folder)
     venv.create(folder / "env")
     python = str(folder / "env" / "bin" / "python")
-    (place,) = (folder / "env" / "lib").glob("python*/site-packages")
-    (place / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (packages,) = (folder / "env" / "lib").glob("python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps"]
     done = subprocess.run(
         [*pip, "--no-build-isolation", str(folder)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return python, place
+    return python, packages
 
 
 def test_its_dependencies_are_the_pinned_ones_with_room(installed):
@@ -131,15 +131,15 @@ def test_exports_work_elsewhere_by_the_lines_that_are_printed(
         caplog.clear()
         with caplog.at_level(logging.INFO, "crate"):
             export_checkpoint(composed("task=export", f"checkpoint={path}"), [])
-        said = [record.getMessage() for record in caplog.records]
-        (start,) = [number for number, line in enumerate(said) if line.startswith("to use it")]
-        assert (f"pip install {CHECKOUT}" in said[start]) == (name != "timm")
+        lines = [record.getMessage() for record in caplog.records]
+        (start,) = [number for number, line in enumerate(lines) if line.startswith("to use it")]
+        assert (f"pip install {CHECKOUT}" in lines[start]) == (name != "timm")
         compare = COMPARE.format(
             checkout=str(CHECKOUT),
             photograph=str(photograph),
             expected=str(tmp_path / f"{name}_expected.pt"),
         )
-        scripts.append("\n".join(said[start + 1 :]) + compare)
+        scripts.append("\n".join(lines[start + 1 :]) + compare)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     run_each = f"for script in {scripts!r}:\n    exec(script, {{}})\nprint('all work')\n"

@@ -29,9 +29,9 @@ SMALL = ("model.depth=1", "train.epochs=1", "schedule.warmup_epochs=0", "train.b
 
 
 def block(language: str, name: str) -> str:
-    """Returns the code block that opens with the comment `# name`."""
-    (found,) = [text for kind, text in BLOCKS if kind == language and text.startswith(f"# {name}")]
-    return found
+    """Return the code block that opens with the comment `# name`."""
+    (text,) = [text for kind, text in BLOCKS if kind == language and text.startswith(f"# {name}")]
+    return text
 
 
 @pytest.fixture(scope="module")

@@ -303,17 +303,17 @@ def test_a_sweep_by_glob_and_by_params(arguments, runs, tmp_path):
 def test_help_names_every_option_and_no_other():
     from crate.paths import CONF
 
-    said = run("--help").stdout.split("Examples")[0].split()
+    help_text = run("--help").stdout.split("Examples")[0].split()
     for file in CONF.glob("*/*.yaml"):
-        assert file.stem in said, file
+        assert file.stem in help_text, file
 
 
 @pytest.mark.parametrize(
     "arguments", [("--help", "model.sparsity"), ("--cfg", "job"), ("model=nothing",)]
 )
 def test_small_answers_import_no_torch(arguments):
-    python, *rest = command(*arguments)
-    done = subprocess.run([python, "-X", "importtime", *rest], capture_output=True, text=True)
+    python, *words = command(*arguments)
+    done = subprocess.run([python, "-X", "importtime", *words], capture_output=True, text=True)
     imported = {line.rsplit("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
     assert "torch" not in imported and "crate.config.schema" in imported
 

@@ -19,7 +19,7 @@ for file in FILES:
 
 
 def placed(cfg):
-    """Gives a data set of files a place and classes, and model=timm a name, as a launch does."""
+    """Set the folder and classes of a data set of files, and the name of model=timm."""
     OmegaConf.update(cfg, "data.num_classes", cfg.data.num_classes or 3)
     if OmegaConf.is_missing(cfg.model.kwargs, "model_name"):  # model=timm, whose user names it
         cfg.model.kwargs.model_name = "resnet10t"
@@ -174,9 +174,9 @@ def test_evaluation_gives_what_training_reported_and_obeys_what_is_typed(tmp_pat
     assert launch(*TINY, "train.epochs=2", f"outputs={tmp_path}").returncode == 0
     run = run_folder(tmp_path)
     best = run / "checkpoints" / "best.pt"
-    said = launch("task=evaluate", f"checkpoint={best}").stdout
-    assert f"val/top1 {status(run)['best']:.4f}" in said and "360 images" in said
+    output = launch("task=evaluate", f"checkpoint={best}").stdout
+    assert f"val/top1 {status(run)['best']:.4f}" in output and "360 images" in output
     other = launch("task=evaluate", f"checkpoint={best}", "model.sparsity=3").stdout
-    assert other.splitlines()[-1] != said.splitlines()[-1]
+    assert other.splitlines()[-1] != output.splitlines()[-1]
     larger = launch("task=evaluate", f"checkpoint={best}", "data.img_size=32").stdout
     assert "2 x 2 interpolated (bicubic) to 4 x 4" in larger

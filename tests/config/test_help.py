@@ -89,9 +89,9 @@ def test_a_key_is_explained():
     ],
 )
 def test_any_key_group_or_option_is_explained(topic, lines):
-    found = [line.strip() for line in asked(topic)]
+    lines = [line.strip() for line in asked(topic)]
     for line in lines:
-        assert line in found
+        assert line in lines
 
 
 def test_every_key_and_group_has_an_answer():
@@ -102,7 +102,7 @@ def test_every_key_and_group_has_an_answer():
         assert all(name in text for name in groups.options(group, [CONF]))
 
 
-def test_what_is_unknown_is_an_error_and_general_help_is_the_rest():
+def test_an_unknown_word_is_an_error_and_no_word_gives_the_general_help():
     for topic, fix in (("model.sparcity", "--help model.sparsity"), ("data=digit", "data=digits")):
         with pytest.raises(UserError) as error:
             asked(topic)

@@ -1,4 +1,4 @@
-"""A user's own targets on the package's schemas: one more argument, and all the rest as before."""
+"""A user's own targets on the package's schemas have one more argument and keep all others."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def test_a_signature_takes_what_the_class_takes(kind):
     """Every set of names, against a real call; a class that uses its kwargs is left open."""
     names = ["a", "b", "c", "d", "free", "x"]
     for number in range(2 ** len(names)):
-        given = {name: 0 for place, name in enumerate(names) if number >> place & 1}
+        given = {name: 0 for bit, name in enumerate(names) if number >> bit & 1}
         assert _accepts(full_signature(kind).bind, given) or not _accepts(kind, given)
         if kind is not _Uses:
             assert _accepts(full_signature(kind).bind, given) == _accepts(kind, given), given
@@ -326,13 +326,15 @@ def test_a_subclass_trains_in_a_sweep_and_is_evaluated(mine, tmp_path):
     configs = {path: torch.load(file)["config"] for path, file in best.items()}
     assert sorted(each["model"]["kwargs"]["gate"] for each in configs.values()) == [0.5, 2]
     path = runs[0]
-    said = launch(f"--config-dir={mine}", "task=evaluate", f"checkpoint={best[path]}")
-    assert f"val/top1 {status(path)['best']:.4f}" in said.stdout, said.stdout + said.stderr
+    evaluated = launch(f"--config-dir={mine}", "task=evaluate", f"checkpoint={best[path]}")
+    assert f"val/top1 {status(path)['best']:.4f}" in evaluated.stdout, (
+        evaluated.stdout + evaluated.stderr
+    )
     # Weights alone decide the gate, as a parameter; lambda enters from the command line.
     other = launch(
         f"--config-dir={mine}", "task=evaluate", f"checkpoint={best[path]}", "model.sparsity=3"
     )
-    assert other.stdout.splitlines()[-1] != said.stdout.splitlines()[-1]
+    assert other.stdout.splitlines()[-1] != evaluated.stdout.splitlines()[-1]
     wrong = launch(
         f"--config-dir={mine}", "task=evaluate", f"checkpoint={best[path]}", "model.gat=1"
     )

@@ -114,8 +114,8 @@ def test_every_task_and_a_sweep_find_what_is_typed_in_another_folder(tmp_path):
     assert launch("train.epochs=1", *small, cwd=tmp_path).returncode == 0
     folder = run_folder(tmp_path / "out")
     best = (folder / "checkpoints" / "best.pt").relative_to(tmp_path)
-    said = launch("task=evaluate", f"checkpoint={best}", cwd=tmp_path).stdout
-    assert f"val/top1 {status(folder)['best']:.4f}" in said
+    output = launch("task=evaluate", f"checkpoint={best}", cwd=tmp_path).stdout
+    assert f"val/top1 {status(folder)['best']:.4f}" in output
     export = ("task=export", f"checkpoint={best}", "export_to=exported")
     assert launch(*export, cwd=tmp_path).returncode == 0
     assert (tmp_path / "exported" / "config.json").is_file()

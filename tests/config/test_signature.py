@@ -99,8 +99,8 @@ def configurations(composed):
 
 
 def test_golden_hashes(composed):
-    found = {key: signature(typed(composed(*key))) for key in GOLDEN}
-    assert found == GOLDEN
+    hashes = {key: signature(typed(composed(*key))) for key in GOLDEN}
+    assert hashes == GOLDEN
 
 
 def test_every_field_is_on_its_side(composed):

@@ -119,7 +119,7 @@ def test_a_small_folder_has_a_small_batch(count, overrides, folders, composed, l
 
 
 def test_what_is_typed_is_checked(composed):
-    for words, said in (
+    for words, message in (
         (["data=cifar10", "train.epochs=1", "schedule.warmup_epochs=2"], "at most 1 epochs"),
         (["data=cifar10", "data.img_size=30", "model.patch_size=4"], "model.patch_size=3"),
         (["data=cifar10", "data.img_size=97"], "data.img_size=96"),
@@ -128,7 +128,7 @@ def test_what_is_typed_is_checked(composed):
     ):
         with pytest.raises(UserError) as error:
             prepare(composed(*words))
-        assert said in str(error.value)
+        assert message in str(error.value)
 
 
 def test_a_change_is_reported_once_for_all_points_of_a_sweep(composed, lines):

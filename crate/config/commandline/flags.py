@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from crate.config.reference.keys import declared
 from crate.errors import UserError, close
 
-# Flags of the authors' scripts, and symbols of the paper, whose key has another name.
+# Flags of the authors' scripts and symbols of the paper -> key, where the names differ.
 ALIASES = {
     "arch": "model",
     "net": "model",
@@ -28,7 +28,7 @@ ALIKE = 0.7  # least similarity (difflib); below it, a guess misleads more than 
 
 @dataclass
 class Words:
-    """A command line taken apart: Hydra's flags with their values, overrides, and mistakes."""
+    """The parts of a command line: Hydra's flags with their values, overrides, and mistakes."""
 
     flags: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from decimal import Decimal
-from typing import Any, get_origin
+from typing import get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -45,9 +45,9 @@ def normal(
     _require_read(key, value)
     if key == "sweep" and "," in value:
         first = value.partition(",")[0]
-        raise UserError(f"{text} names several sweeps", "one sweep a launch", f"sweep={first}")
+        raise UserError(f"{text} names several sweeps", "one sweep per launch", f"sweep={first}")
     if key in BY_DOTTED_KEY:
-        return f"++{key}={value}"  # which adds entries, as well as it replaces them
+        return f"++{key}={value}"  # adds entries and replaces them
     for parent in BY_DOTTED_KEY:
         if key.startswith(f"{parent}."):
             entry, _, value = normal(f"{key.removeprefix(f'{parent}.')}={value}").partition("=")
@@ -55,9 +55,9 @@ def normal(
     declarations = declared().get(key) or (more or {}).get(key, [])
     types = {kind for each in declarations for kind in each.types}
     if left != key and key in groups:
-        left = key  # a choice that the defaults list makes already
+        left = key  # the defaults list already has this group
     elif left != key and types and not any(get_origin(kind) is dict for kind in types):
-        left = f"++{key}"  # which changes a key that exists, as well as it adds one
+        left = f"++{key}"  # changes a key that exists, or adds it
     is_size = any(each.rules.get("size") for each in declarations)
     if types == {bool}:
         _require_truth(key, value)
@@ -71,7 +71,7 @@ def normal(
 
 
 def quote(text: str, kind: Quote = Quote.single) -> str:
-    """Return a text in the quotes of Hydra's grammar, unchanged in meaning."""
+    """Return a text in the quotes of Hydra's grammar."""
     return QuotedString(text=text, quote=kind).with_quotes()
 
 
@@ -89,26 +89,26 @@ def _require_read(key: str, value: str) -> None:
     folder = value if key.endswith(".dir") and "$" not in value else "FOLDER"
     raise UserError(
         f"{key}={value}: the configuration names the folder of a run, below outputs",
-        "another place for all folders of runs and sweeps",
+        "outputs, the folder of all run and sweep folders",
         f"outputs={folder}",
     )
 
 
 def _require_truth(key: str, value: str) -> None:
-    """Raise UserError for a whole number but 0 and 1, which OmegaConf would take for true."""
+    """Raise UserError for a whole number other than 0 and 1, which OmegaConf reads as true."""
     for each in value.split(","):
         if _INTEGER.fullmatch(each) and int(each) not in (0, 1):
             raise UserError(f"{key}={each} is neither true nor false", "true, false", f"{key}=true")
 
 
 def _one_value(value: str) -> str:
-    """Return the value of a dictionary's entry; several values, as in `0.1,0.5`, as a text."""
+    """Return the value of a dictionary's entry, quoted if it is several values, as in `0.1,0.5`."""
     parsed = _parsed(value)
     return quote(value) if parsed is not None and parsed.is_sweep_override() else value
 
 
 def _literal(value: str) -> str:
-    """Return the value of a text, quoted where Hydra would read anything else."""
+    """Return the value of a text key, quoted if Hydra would not read it as text."""
     if set("()[]{}'\"") & set(value):
         return value if _parsed(value) is not None else quote(value)
     return _each(value, lambda each: each if _is_text(each) else quote(each))
@@ -120,22 +120,22 @@ def _is_text(value: str) -> bool:
 
 
 def _each(value: str, change: Callable[[str], str]) -> str:
-    """Return `value` with a change made to each part between commas; brackets stay as they are."""
+    """Return `value` with each part between commas changed; a value with brackets is unchanged."""
     if set("()[]{}'\"") & set(value):
         return value
     return ",".join(map(change, value.split(",")))
 
 
 def _parsed(value: str) -> Override | None:
-    """Return what Hydra reads in a value, or None where it reads nothing."""
+    """Return a value as Hydra parses it, or None if it cannot."""
     try:
         return OverridesParser.create().parse_override(f"key={value}")
     except HydraException:
         return None
 
 
-def _whole(match: re.Match[str]) -> Any:
-    """Return a number such as 1e3 as 1000; a fraction, or one beyond all bounds, unchanged."""
+def _whole(match: re.Match[str]) -> str:
+    """Return 1000 for a number such as 1e3; a fraction or a huge number is unchanged."""
     number = Decimal(match[0])
     is_whole = number.adjusted() < _MOST_DIGITS and number == number.to_integral_value()
     return str(int(number)) if is_whole else match[0]

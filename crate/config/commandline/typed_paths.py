@@ -27,7 +27,7 @@ SWEPT = ("sweep.grid.", "sweep.zip.")
 
 @cache
 def path_keys() -> dict[str, tuple[str, ...]]:
-    """Return the dotted keys that take a path, each with the words that it takes instead."""
+    """Return the dotted keys that take a path, each with the words that it takes as well."""
     return {
         name: each.rules.get("words") or ()
         for name, declarations in declared().items()
@@ -37,7 +37,7 @@ def path_keys() -> dict[str, tuple[str, ...]]:
 
 
 def make_arguments_absolute(arguments: list[str], folder: Path) -> list[str]:
-    """Return a command line whose relative paths are replaced by those in `folder`.
+    """Return a command line with each relative path made absolute, in `folder`.
 
     A value that Hydra's grammar cannot read, such as `data.root=~/photos`, is taken literally.
     """
@@ -57,7 +57,7 @@ def make_arguments_absolute(arguments: list[str], folder: Path) -> list[str]:
 
 
 def make_file_absolute(config: DictConfig, package: str, folder: Path) -> None:
-    """Make the relative paths of a YAML file absolute; `package` is where its keys belong."""
+    """Make the relative paths of a YAML file absolute; `package` is the parent of its keys."""
     at = f"{package}." if package else ""
     for key, words in path_keys().items():
         if key.startswith(at):
@@ -78,7 +78,7 @@ def make_sweep_absolute(sweep: DictConfig, folder: Path) -> None:
 
 
 def _words_of(key: str) -> tuple[str, ...] | None:
-    """Return the words that the key of an override takes beside a path; None: it takes no path."""
+    """Return the words that a path key takes as well; None if the key takes no path."""
     key = key.lstrip("+")
     for swept in SWEPT:
         key = key.removeprefix(swept)
@@ -86,7 +86,7 @@ def _words_of(key: str) -> tuple[str, ...] | None:
 
 
 def _replace(node: object, key: list[str], words: tuple[str, ...], folder: Path) -> None:
-    """Replace the value of a nested key by its absolute form, where the file has that key."""
+    """Make the value of a nested key absolute, if the file has that key."""
     for part in key[:-1]:
         node = node._get_node(part) if isinstance(node, DictConfig) else None
     if not isinstance(node, DictConfig) or key[-1] not in node:
@@ -100,8 +100,8 @@ def _replace(node: object, key: list[str], words: tuple[str, ...], folder: Path)
 
 
 def _absolute_value(value: Any, words: tuple[str, ...], folder: Path) -> Any:
-    """Return a path absolute; a word, an interpolation and anything but text stays as it is."""
-    words = (*words, "true", "false") if "on" in words else words  # what YAML makes of on and off
+    """Return a path made absolute; words, interpolations and other types are unchanged."""
+    words = (*words, "true", "false") if "on" in words else words  # YAML: on, off
     is_path = isinstance(value, str) and value.lower() not in ("", "???", *words)
     return str(absolute(value, folder)) if is_path and not value.startswith("${") else value
 
@@ -132,7 +132,7 @@ def _in_grammar(word: str, text: str, words: tuple[str, ...], folder: Path) -> s
 
 
 def _quoted(value: str) -> str:
-    """Return text as a value in Hydra's grammar, quoted where that is needed."""
+    """Return text as a value in Hydra's grammar, quoted if needed."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Quote, QuotedString
     from hydra.errors import HydraException

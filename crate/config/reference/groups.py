@@ -25,15 +25,15 @@ def groups() -> list[str]:
 
 def options(group: str, folders: list[Path]) -> dict[str, Path]:
     """Return the options of a group by name, of `conf` and of a user's own folders."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in folders:
         if group == SWEEP:
             within = (CHECKOUT if folder == CONF else folder) / "sweeps"
         else:
             within = folder / group
         for file in sorted(within.glob("*.yaml")):
-            found.setdefault(file.stem, file)
-    return found
+            files.setdefault(file.stem, file)
+    return files
 
 
 def summary(file: Path) -> str:
@@ -49,7 +49,7 @@ def summary(file: Path) -> str:
 
 
 def schema_of(group: str, name: str, folders: list[Path]) -> type | None:
-    """Return the class that types an option: the one it names, or that of the option it extends."""
+    """Return the class that types an option, named by it or by the option that it extends."""
     kinds = {kind.__name__: kind for kind in nodes().get(group, ())}
     file = options(group, folders).get(name)
     for entry in (load(file).get("defaults") or []) if file else []:
@@ -67,28 +67,28 @@ def tables(group: str, folders: list[Path]) -> Iterator[tuple[str, list[Key]]]:
     at = f"{group.replace('/', '.')}."
     for node in nodes().get(group, ()):
         names = [name for name, kind in kinds.items() if kind and issubclass(kind, node)]
-        found = [key for key in declared(node, at) if key.name != f"{at}_target_"]
-        if found and names:
+        keys = [key for key in declared(node, at) if key.name != f"{at}_target_"]
+        if keys and names:
             which = "every option" if len(names) == len(kinds) else ", ".join(names)
             purpose = (inspect.getdoc(node) or "").partition("\n\n")[0]
-            yield f"{which}: {' '.join(purpose.split())}", found
+            yield f"{which}: {' '.join(purpose.split())}", keys
 
 
 def settings(key: str, folders: list[Path]) -> list[tuple[Path, Any]]:
-    """Return the files that set a key and its value there; a sweep's is the list of its values."""
+    """Return the files that set a key, each with its value, or a sweep's values."""
     group, _, name = key.partition(".")
     if group == "hydra":
         group, _, name = key.rpartition(".")
-    found = [
+    values = [
         (file, _value(load(file), name.split(".")))
         for file in options(group.replace(".", "/"), folders).values()
         if group != SWEEP
     ]
     for each in GLOBAL:
-        found += [(f, _value(load(f), key.split("."))) for f in options(each, folders).values()]
+        values += [(f, _value(load(f), key.split("."))) for f in options(each, folders).values()]
     for file in options(SWEEP, folders).values():
-        found += [(file, _value(load(file), [axis, key])) for axis in ("grid", "zip")]
-    return [(file, value) for file, value in found if value is not None]
+        values += [(file, _value(load(file), [axis, key])) for axis in ("grid", "zip")]
+    return [(file, value) for file, value in values if value is not None]
 
 
 def _value(tree: Any, key: list[str]) -> Any:

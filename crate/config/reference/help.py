@@ -39,7 +39,7 @@ def answer(arguments: list[str], own_folders: list[Path]) -> str:
 
 
 def _topic(topic: str, folders: list[Path]) -> Iterable[str]:
-    """Return the lines on a key, a group, an option, or on all keys of the same last name."""
+    """Return the help on a key, a group, an option, or on all keys with the same last name."""
     name, _, value = topic.partition("=")
     known, group = keys(), name.replace(".", "/")
     if group in groups():
@@ -71,7 +71,7 @@ def _topic(topic: str, folders: list[Path]) -> Iterable[str]:
 
 
 def _key(name: str, declarations: list[Key], folders: list[Path]) -> Iterator[str]:
-    """Yield the lines on a key; what its declarations have in common is given once."""
+    """Yield the help on a key; lines that its declarations share are given once."""
     group = "/".join(name.split(".")[:2]) if name.startswith("hydra.") else name.partition(".")[0]
     used = {each.owner: _options_with(each.owner, group, folders) for each in declarations}
     yield from _wrap(f"{name}: {declarations[0].rules.get('help', '')}", 0)
@@ -112,19 +112,19 @@ def _group(group: str, folders: list[Path]) -> Iterator[str]:
         yield from _row(name, summary(file) or _short(file), max(map(len, files)) + 4)
     at = f"{group.replace('/', '.')}."
     if group not in nodes():
-        found = [each[0] for key, each in keys().items() if key.startswith(at)]
-        yield from _table("", found) if found else ()
-    for title, found in tables(group, folders):
-        yield from ("", *_table(title, found))
+        listed = [each[0] for key, each in keys().items() if key.startswith(at)]
+        yield from _table("", listed) if listed else ()
+    for title, listed in tables(group, folders):
+        yield from ("", *_table(title, listed))
 
 
-def _table(title: str, found: list[Key]) -> Iterator[str]:
+def _table(title: str, keys_listed: list[Key]) -> Iterator[str]:
     yield from _wrap(title, 4)
-    for key in found:
+    for key in keys_listed:
         allowed = allowed_in_words(key)
         limits = f": {allowed}" if allowed else ""
         text = f"{key.rules.get('help', '')} ({kind_in_words(key)}{limits})"
-        yield from _row(key.name, text, max(len(each.name) for each in found) + 4)
+        yield from _row(key.name, text, max(len(each.name) for each in keys_listed) + 4)
 
 
 def _option(file: Path) -> Iterator[str]:
