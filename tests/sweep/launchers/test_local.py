@@ -61,7 +61,7 @@ def _step(run: Path) -> int:
 @pytest.mark.slow
 def test_a_killed_pool_leaves_its_runs_at_work_and_loses_the_queue(odd, tmp_path):
     outputs = tmp_path / "out"
-    words = ("-m", *odd, "model.kwargs.mode=slow", f"outputs={outputs}", "train.epochs=3")
+    words = ("-m", *odd, "model.kwargs.mode=slow", f"outputs={outputs}", "train.epochs=10")
     pool = start(*words, "seed=0,1,2", *SLOTS)
     wait_until(lambda: sum(_step(run) > 3 for run in (outputs / "runs").glob("*")) == 2)
     pool.send_signal(signal.SIGKILL)
