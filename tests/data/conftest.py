@@ -16,10 +16,10 @@ def photographs(tmp_path):
     photograph = Image.fromarray(load_sample_images().images[0])
     for split, count in (("train", 10), ("val", 8)):
         for number in range(count):
-            place = tmp_path / "photographs" / split / f"class{number % 2}"
-            place.mkdir(parents=True, exist_ok=True)
+            folder = tmp_path / "photographs" / split / f"class{number % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
             width, height = SIZES[number % len(SIZES)]
             corner = 30 * number
             crop = photograph.crop((corner, corner, corner + 5 * width, corner + 4 * height))
-            crop.resize((width, height)).save(place / f"{number}.jpg", quality=85)
+            crop.resize((width, height)).save(folder / f"{number}.jpg", quality=85)
     return tmp_path / "photographs"

@@ -1,4 +1,4 @@
-"""Splits of a folder of images, with and without a cache, and what becomes of them."""
+"""Splits of a folder of images, with and without a cache, and their batches."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def splits_of(data, outputs, decided=None):
 
 
 def evaluated(images, data):
-    found = eval_batches(images, transforms.evaluation(data), workers=0, batch_size=3)
-    batches = list(found)
+    loader = eval_batches(images, transforms.evaluation(data), workers=0, batch_size=3)
+    batches = list(loader)
     return torch.cat([b for b, _ in batches]), torch.cat([b for _, b in batches])
 
 
@@ -44,5 +44,5 @@ def same(ours, theirs):
     )
 
 
-def caches(place):
-    return sorted(path.parent for path in place.glob("*/cache.json"))
+def caches(outputs):
+    return sorted(path.parent for path in outputs.glob("*/cache.json"))

@@ -21,10 +21,10 @@ def augmented(composed, *typed, workers=0, in_chans=1, epochs=1, start=0):
     config = prepare(composed(*typed, f"data.in_chans={in_chans}"))
     augment = transforms.training(config.data, call(config.augment, img_size=(16, 16)))
     images = Source(Digits("val"), in_chans)
-    found = train_batches(
+    result = train_batches(
         images, augment, batch_size=90, seed=3, start=start, stop=4 * epochs, workers=workers
     )
-    return torch.cat([images for images, _ in found])
+    return torch.cat([images for images, _ in result])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -69,6 +69,6 @@ def test_the_fine_tunings_test_images_are_resized_whole(composed):
     assert isinstance(config.data, object) and not isinstance(config.data, DigitsConfig)
     image = torch.zeros(3, 100, 300, dtype=torch.uint8)
     image[:, :, :5] = image[:, :, -5:] = 255  # the edges, which a crop would cut off
-    found = transforms.evaluation(config.data)(image)
-    assert found.shape == (3, 224, 224) and (found[:, :, 0] == 255).all()
-    assert (found[:, :, -1] == 255).all()
+    result = transforms.evaluation(config.data)(image)
+    assert result.shape == (3, 224, 224) and (result[:, :, 0] == 255).all()
+    assert (result[:, :, -1] == 255).all()

@@ -76,11 +76,11 @@ def test_auto_caches_what_is_asked_for_many_and_fits(photographs, tmp_path, monk
     assert splits_of(data, tmp_path)[1] == "off"  # few images
     monkeypatch.setattr(choice, "FEW", 10)
     assert splits_of(data, tmp_path, decided="off")[1] == "off"  # as when the run first started
-    monkeypatch.setattr(choice, "free_bytes", lambda place: 30_000)
+    monkeypatch.setattr(choice, "free_bytes", lambda folder: 30_000)
     with caplog.at_level("INFO", "crate"):
         assert splits_of(data, tmp_path)[1] == "off"
     assert "no cache: it would take" in caplog.text
-    monkeypatch.setattr(choice, "free_bytes", lambda place: 10**9)
+    monkeypatch.setattr(choice, "free_bytes", lambda folder: 10**9)
     assert splits_of(data, tmp_path)[1] == str(tmp_path / "cache")
 
 

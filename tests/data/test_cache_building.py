@@ -1,4 +1,4 @@
-"""A cache is built once and used whole, however badly its building goes."""
+"""A cache is built once and used only when it is complete."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ build._Chunks.__getitem__ = lambda chunks, indices: (time.sleep(3), join(chunks,
 
 
 def one_of_ten(data, outputs, together, answers):
-    """Asks for the cache at the same time as the others; answers what it said and what it got."""
-    said = []
+    """Ask for the cache at the same time as the others; answer with the log and the images."""
+    messages = []
     logger = logging.getLogger("crate")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler := logging.Handler())
-    handler.emit = lambda record: said.append(record.getMessage())
+    handler.emit = lambda record: messages.append(record.getMessage())
     join = build._Chunks.__getitem__
     build._Chunks.__getitem__ = lambda chunks, indices: (time.sleep(1), join(chunks, indices))[1]
     together.wait()
     splits, _ = splits_of(data, outputs)
-    answers.put((said, splits["train"][3][0].sum().item()))
+    answers.put((messages, splits["train"][3][0].sum().item()))
 
 
 def test_ten_processes_that_start_at_once_build_one_cache(photographs, tmp_path):
@@ -82,13 +82,13 @@ def test_ten_processes_that_start_at_once_build_one_cache(photographs, tmp_path)
     started = [context.Process(target=one_of_ten, args=arguments) for _ in range(10)]
     for process in started:
         process.start()
-    found = [answers.get(timeout=120) for _ in started]
+    answered = [answers.get(timeout=120) for _ in started]
     for process in started:
         process.join()
-    said = [" ".join(lines) for lines, _ in found]
-    assert sum(text.count("building the cache") for text in said) == 2  # two splits, each once
-    assert sum("waiting for the cache" in text for text in said) >= 5
-    assert len({value for _, value in found}) == 1
+    messages = [" ".join(lines) for lines, _ in answered]
+    assert sum(text.count("building the cache") for text in messages) == 2  # two splits, each once
+    assert sum("waiting for the cache" in text for text in messages) >= 5
+    assert len({value for _, value in answered}) == 1
     assert len(caches(tmp_path / "cache")) == 2
     assert not list(tmp_path.glob("cache/*/.*.tmp"))
 
@@ -146,15 +146,15 @@ def without_its_end(folder):
     [torn, altered, altered_index, of_another_version, without_images, without_its_end],
     ids=lambda damage: damage.__name__,
 )
-def test_a_damaged_cache_is_refused_aloud_and_built_anew(photographs, tmp_path, caplog, damage):
+def test_a_damaged_cache_is_replaced_with_a_warning(photographs, tmp_path, caplog, damage):
     data = config_of(photographs)
     expected = evaluated(splits_of(data, tmp_path)[0]["val"], data)
     for folder in caches(tmp_path / "cache"):
         damage(folder)
     with caplog.at_level("WARNING", "crate"):
-        found = evaluated(splits_of(data, tmp_path)[0]["val"], data)
+        answered = evaluated(splits_of(data, tmp_path)[0]["val"], data)
     assert caplog.text.count("is built again") == 2
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(answered, expected, strict=True))
 
 
 def test_a_cache_of_other_images_is_not_used(photographs, tmp_path, caplog):

@@ -37,12 +37,12 @@ def test_two_matrix_products_are_torchs_antialiased_interpolation(target):
     drawn = torch.Generator().manual_seed(0)
     flipped = [number % 2 == 1 for number in range(len(SIZES))]
     padded = torch.rand((len(SIZES), 500, 341, 3), generator=drawn) * 255  # padding counts nothing
-    found = resize(padded, table_of(SIZES, flipped), target)
+    ours = resize(padded, table_of(SIZES, flipped), target)
     for number, (height, width) in enumerate(SIZES):
         crop = padded[number, :height, :width].permute(2, 0, 1)[None]
         expected = F.interpolate(crop, target, mode="bilinear", antialias=True)[0]
         expected = expected.flip(-1) if flipped[number] else expected
-        assert (found[number] - expected).abs().max() < 0.01, (height, width)
+        assert (ours[number] - expected).abs().max() < 0.01, (height, width)
 
 
 def both(images, size=(64, 64), min_scale=0.08, workers=0, **changes):
@@ -61,19 +61,19 @@ def crops_of(photograph, count=12):
     return [(photograph[:, :h, :w], number) for number, (h, w) in enumerate(sizes)]
 
 
-def is_near(found, expected):
-    apart = (found.int() - expected.int()).abs()
+def is_near(ours, expected):
+    apart = (ours.int() - expected.int()).abs()
     return apart.max() <= 1 and apart.float().mean() < 0.2
 
 
 @pytest.mark.parametrize("size", [(64, 64), (160, 96)])
 def test_a_batch_is_that_of_the_worker_within_one_level(photograph, size):
     for (theirs, labels), (crops, same) in zip(*both(crops_of(photograph), size), strict=True):
-        found = crops.resized(CPU)
+        ours = crops.resized(CPU)
         assert isinstance(crops, Crops) and torch.equal(labels, same) and len(crops) == 6
-        assert found.dtype == torch.uint8 and found.shape == (6, 3, *size)
-        assert is_near(found, theirs)
-        assert not is_near(found.flip(0), theirs)
+        assert ours.dtype == torch.uint8 and ours.shape == (6, 3, *size)
+        assert is_near(ours, theirs)
+        assert not is_near(ours.flip(0), theirs)
 
 
 def test_it_is_torchvisions_crop_of_floats_rounded_from_the_same_draws(photograph):
@@ -89,8 +89,8 @@ def test_it_is_torchvisions_crop_of_floats_rounded_from_the_same_draws(photograp
         torch.manual_seed(seed)
         cut, after = cutter(image), torch.rand(())
         assert torch.equal(after, then)
-        found = Crops.of([cut]).resized(CPU)[0]
-        differ += (found != expected.round().to(torch.uint8)).sum()
+        ours = Crops.of([cut]).resized(CPU)[0]
+        differ += (ours != expected.round().to(torch.uint8)).sum()
     assert differ / (20 * expected.numel()) < 1e-3  # halves, which float32 rounds either way
 
 
@@ -157,8 +157,8 @@ def test_what_goes_on_after_the_crop_stays_with_the_worker():
         (lambda image: image, False),
         (None, False),
     ):
-        found = transforms.training(data, augment, resize_on_device=True)(image)
-        assert isinstance(found, Cut) is is_cut
+        ours = transforms.training(data, augment, resize_on_device=True)(image)
+        assert isinstance(ours, Cut) is is_cut
 
 
 def test_images_of_a_batch_that_differ_are_refused():
@@ -217,5 +217,5 @@ def test_the_next_is_fetched_first_and_its_error_comes_when_it_is_due():
 def test_a_crop_that_needs_no_resizing_is_handed_through_exactly():
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 20, 30), np.uint8))
     for is_flipped in (False, True):
-        found = Crops.of([Cut(image, is_flipped, (20, 30))]).resized(CPU)[0]
-        assert torch.equal(found, image.flip(-1) if is_flipped else image)
+        ours = Crops.of([Cut(image, is_flipped, (20, 30))]).resized(CPU)[0]
+        assert torch.equal(ours, image.flip(-1) if is_flipped else image)

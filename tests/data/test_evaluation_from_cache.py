@@ -20,8 +20,8 @@ def trained(tmp_path_factory):
     """Trains on crops of two photographs, through a cache; returns the tree and the outputs."""
     from sklearn.datasets import load_sample_images
 
-    place = tmp_path_factory.mktemp("trained")
-    tree, outputs = place / "tree", place / "outputs"
+    folder = tmp_path_factory.mktemp("trained")
+    tree, outputs = folder / "tree", folder / "outputs"
     for number, photograph in enumerate(map(Image.fromarray, load_sample_images().images)):
         for split, left in product(("train", "val"), range(0, 500, 100)):
             folder = tree / split / f"photograph{number}"
@@ -54,7 +54,7 @@ def zeroed(tree, *, keep_times: bool):
 
 
 def evaluated(outputs, *overrides):
-    """Returns the line of metrics that task=evaluate prints, and all that it says."""
+    """Return the line of metrics that task=evaluate prints, and its whole output."""
     best = run_folder(outputs) / "checkpoints" / "best.pt"
     done = launch("task=evaluate", f"checkpoint={best}", *overrides)
     assert done.returncode == 0, done.stderr
@@ -64,13 +64,13 @@ def evaluated(outputs, *overrides):
 
 def test_metrics_out_of_the_cache_are_those_of_the_files_whose_content_is_not_read(trained):
     tree, outputs = trained
-    plain, said = evaluated(outputs, "data.cache=off")
-    assert "from the cache" not in said
+    plain, log = evaluated(outputs, "data.cache=off")
+    assert "from the cache" not in log
     best = run_folder(outputs) / "checkpoints" / "best.pt"
     with zeroed(tree, keep_times=True):  # the same cache, and no images
-        cached, said = evaluated(outputs)
+        cached, log = evaluated(outputs)
         assert cached == plain
-        assert f"reading images from the cache {outputs / 'cache'}" in said
+        assert f"reading images from the cache {outputs / 'cache'}" in log
     with zeroed(tree, keep_times=False):  # the cache is not of these files any more
         done = launch("task=evaluate", f"checkpoint={best}")
         assert done.returncode == 1 and "cannot be read as an image" in done.stderr
@@ -92,14 +92,14 @@ def test_a_finished_run_asks_where_its_images_changed_in_place(trained):
 
 def test_another_resolution_and_a_torn_cache_are_read_from_the_files(trained):
     _, outputs = trained
-    plain, said = evaluated(outputs, "data.cache=off", "data.img_size=24")
+    plain, log = evaluated(outputs, "data.cache=off", "data.img_size=24")
     assert evaluated(outputs, "data.img_size=24")[0] == plain
-    assert "from the cache" not in said
+    assert "from the cache" not in log
     before = sorted(outputs.glob("cache/*"))
     plain, _ = evaluated(outputs, "data.cache=off")
     for file in outputs.glob("cache/*/images.u8"):
         with open(file, "r+b") as images:
             images.truncate(1000)
-    line, said = evaluated(outputs)
-    assert line == plain and "is not used: images.u8 holds 1,000 of" in said
+    line, log = evaluated(outputs)
+    assert line == plain and "is not used: images.u8 holds 1,000 of" in log
     assert sorted(outputs.glob("cache/*")) == before  # evaluation builds none

@@ -35,10 +35,10 @@ def pixels(image):
 @pytest.mark.parametrize("mode", ["L", "1", "LA"])
 def test_grey_is_the_same_in_all_channels(photograph, tmp_path, mode):
     photograph.convert(mode).save(tmp_path / "x.png")
-    found = pixels(read_image(tmp_path / "x.png"))
-    assert found.shape == (40, 60, 3)
-    assert np.array_equal(found[..., 0], pixels(photograph.convert(mode).convert("L")))
-    assert (found[..., 0] == found[..., 1]).all() and (found[..., 0] == found[..., 2]).all()
+    result = pixels(read_image(tmp_path / "x.png"))
+    assert result.shape == (40, 60, 3)
+    assert np.array_equal(result[..., 0], pixels(photograph.convert(mode).convert("L")))
+    assert (result[..., 0] == result[..., 1]).all() and (result[..., 0] == result[..., 2]).all()
 
 
 def test_a_palette_gives_its_colours_with_and_without_transparency(photograph, tmp_path):
@@ -71,8 +71,8 @@ def test_of_sixteen_bits_the_upper_eight_are_kept(tmp_path, suffix):
         (tmp_path / "x.pgm").write_bytes(b"P5 64 64 65535\n" + values.astype(">u2").tobytes())
     else:
         Image.fromarray(values).save(tmp_path / f"x.{suffix}")
-    found = read_image(tmp_path / f"x.{suffix}")
-    assert found.mode == "RGB" and np.array_equal(pixels(found)[..., 1], values >> 8)
+    result = read_image(tmp_path / f"x.{suffix}")
+    assert result.mode == "RGB" and np.array_equal(pixels(result)[..., 1], values >> 8)
 
 
 @pytest.mark.parametrize(("orientation", "turn"), [(6, 3), (3, 2), (8, 1)])
@@ -200,6 +200,8 @@ def test_an_unreadable_image_of_any_rank_is_said_by_name_and_once(tree, tmp_path
     ours += ("train.batch_size=4", "schedule.warmup_epochs=0", "data.workers=0", "device=cpu")
     done = launch_ranks(*ours, f"outputs={tmp_path / 'out'}")
     assert [each.returncode for each in done] == [1, 1]
-    said = "".join(each.stderr for each in done)
-    assert said.count("x.jpg cannot be read as an image") == 1 and "Traceback" not in said, said
+    errors = "".join(each.stderr for each in done)
+    assert errors.count("x.jpg cannot be read as an image") == 1 and "Traceback" not in errors, (
+        errors
+    )
     assert "x.jpg" in status(run_folder(tmp_path / "out"))["reason"]

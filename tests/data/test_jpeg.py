@@ -57,10 +57,10 @@ def test_the_fast_decoder_refuses_what_pil_refuses(tmp_path, end):
     path = tmp_path / "image.jpg"
     KINDS["4:2:0"](path)
     path.write_bytes(path.read_bytes()[:-end])
-    said = []
+    messages = []
     for read in (read_image, read_pixels):
         try:
-            said.append(np.asarray(read(path)).tobytes())
+            messages.append(np.asarray(read(path)).tobytes())
         except UserError as error:
-            said.append(str(error))
-    assert said[0] == said[1]
+            messages.append(str(error))
+    assert messages[0] == messages[1]

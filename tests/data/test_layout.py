@@ -1,4 +1,4 @@
-"""Trees of image folders are read in each layout as it is, and what is wrong with one is said."""
+"""Trees of image folders are read in either layout, and errors in one are named."""
 
 from __future__ import annotations
 

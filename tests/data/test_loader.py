@@ -39,7 +39,7 @@ class Numbers:
 
 
 def batches(start, stop, workers, seed=0, count=50):
-    found = train_batches(
+    result = train_batches(
         Numbers(count),
         lambda image: image,
         batch_size=8,
@@ -48,7 +48,7 @@ def batches(start, stop, workers, seed=0, count=50):
         stop=stop,
         workers=workers,
     )
-    return [images for images, _ in found]
+    return [images for images, _ in result]
 
 
 def test_a_resume_in_mid_epoch_gives_the_same_images_and_draws():
@@ -109,12 +109,12 @@ def test_loading_leaves_the_models_generators_alone():
 
 
 def test_evaluation_gives_each_image_once_in_order():
-    found = [
+    result = [
         label
         for _, labels in eval_batches(Numbers(23), lambda image: image, batch_size=5, workers=2)
         for label in labels.tolist()
     ]
-    assert found == list(range(23))
+    assert result == list(range(23))
 
 
 def test_digits_are_split_by_class_without_overlap():
@@ -156,9 +156,9 @@ def test_any_kind_of_image_gets_the_asked_channels(mode, in_chans):
 
 def test_normalizing_is_the_formula():
     images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
-    found = transforms.Normalize([0.4, 0.5, 0.6], [0.1, 0.2, 0.3])(images)
+    result = transforms.Normalize([0.4, 0.5, 0.6], [0.1, 0.2, 0.3])(images)
     expected = (images[:, 2].float() / 255 - 0.6) / 0.3
-    assert torch.allclose(found[:, 2], expected, atol=1e-6)
+    assert torch.allclose(result[:, 2], expected, atol=1e-6)
 
 
 def write_idx(folder, name, values, zipped):
@@ -174,8 +174,8 @@ def test_idx_files_read_as_written_and_torn_ones_are_refused(tmp_path, zipped):
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
     write_idx(tmp_path, "train-labels-idx1-ubyte", np.arange(5, dtype=np.uint8), zipped)
     path = write_idx(tmp_path, "train-images-idx3-ubyte", images, zipped)
-    found = FashionMNIST("train", str(tmp_path))
-    assert torch.equal(found[3][0], torch.from_numpy(images[3:4])) and found[3][1] == 3
+    result = FashionMNIST("train", str(tmp_path))
+    assert torch.equal(result[3][0], torch.from_numpy(images[3:4])) and result[3][1] == 3
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"torn|cannot be read"):
         FashionMNIST("train", str(tmp_path))

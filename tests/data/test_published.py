@@ -1,4 +1,4 @@
-"""Published sets: found, read, downloaded once, and refused by name where they are torn."""
+"""Published sets are located, downloaded once and read; damaged ones are errors that name them."""
 
 from __future__ import annotations
 
@@ -216,27 +216,27 @@ def test_a_server_that_fails_is_said_and_the_next_try_begins_anew(online, tmp_pa
     assert len(downloaded.CIFAR10("val", str(root))) == made.NUM
 
 
-def _download(root, said):
+def _download(root, messages):
     logger = logging.getLogger("crate")
     logger.setLevel(logging.INFO)
-    logger.addHandler(type("Put", (logging.Handler,), {"emit": lambda _, r: said.put(r.msg)})())
+    logger.addHandler(type("Put", (logging.Handler,), {"emit": lambda _, r: messages.put(r.msg)})())
     downloaded.Pets("val", root)
-    said.put("done")
+    messages.put("done")
 
 
-def test_of_several_processes_one_downloads_and_the_rest_wait_and_say_so(online, tmp_path):
+def test_of_several_processes_one_downloads_and_the_others_wait_and_log_it(online, tmp_path):
     web, asked = online
     (web / "slow").touch()
     context = multiprocessing.get_context("fork")
-    said, root = context.Queue(), str(tmp_path / "pets")
-    processes = [context.Process(target=_download, args=(root, said)) for _ in range(3)]
+    messages, root = context.Queue(), str(tmp_path / "pets")
+    processes = [context.Process(target=_download, args=(root, messages)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert sorted(path for path in asked if "images" in path).count("/images.tar.gz") <= 2  # + HEAD
-    lines = [said.get(timeout=5) for _ in range(said.qsize())]
+    lines = [messages.get(timeout=5) for _ in range(messages.qsize())]
     assert lines.count("done") == 3
     assert sum(line.startswith("downloading") for line in lines) == 1
     assert sum(line.startswith("waiting for") for line in lines) == 2

@@ -1,4 +1,4 @@
-"""A stamp tells images that were changed in place, which are no part of a run's identity."""
+"""A stamp detects images that change in place, which are no part of a run's identity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tree(tmp_path):
 
 
 def looked_at(root, **fields):
-    """Returns the identity and the stamp of a folder as a new process finds them."""
+    """Return the identity and the stamp of a folder as a new process finds them."""
     facts.forget()
     data = Folder(root=str(root), **fields)
     return facts.identity(data), facts.stamp(data)
@@ -54,5 +54,5 @@ def test_a_run_without_a_stamp_or_with_the_same_one_did_not_change(tree):
     _, stamp = looked_at(tree)
     assert changes.data_changes(Meta(), data) == {}
     assert changes.data_changes(Meta(images=stamp), data) == {}
-    found = changes.data_changes(Meta(images=stamp | {"digest": "other"}), data)
-    assert found == {"other_data": [f"files in {tree}"]}
+    result = changes.data_changes(Meta(images=stamp | {"digest": "other"}), data)
+    assert result == {"other_data": [f"files in {tree}"]}

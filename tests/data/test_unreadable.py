@@ -1,4 +1,4 @@
-"""Images are checked once: other processes and later starts know what was found."""
+"""Images are checked once: other processes and later starts use the result."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def decoded(monkeypatch):
     return names
 
 
-def checked(tree, place):
+def checked(tree, caches):
     images = Folder("train", str(tree), on_corrupt="skip")
-    images.check(place)
+    images.check(caches)
     return images
 
 
@@ -75,9 +75,9 @@ def test_a_changed_file_is_checked_anew(tree, tmp_path, decoded):
     assert len(decoded) == 6 + 6 + 6 + 7
 
 
-def check_together(tree, place, barrier, answers):
+def check_together(tree, caches, barrier, answers):
     barrier.wait()
-    answers.put(len(checked(tree, place)))
+    answers.put(len(checked(tree, caches)))
 
 
 def test_of_processes_that_start_at_once_one_decodes(tree, tmp_path, decoded, monkeypatch):
