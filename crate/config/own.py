@@ -57,8 +57,10 @@ def own_arguments(cfg: DictConfig) -> tuple[DictConfig, list[UserError]]:
 
 def stored_key(tree: DictConfig, key: str) -> str:
     """Return where a stored configuration holds a key: an own target's arguments in `kwargs`."""
-    group, _, name = key.partition(".")
-    node = tree._get_node(group) if group in tree else None
-    if is_own(node) and name.partition(".")[0] not in tree[group]:
-        return f"{group}.kwargs.{name}"
+    at, _, name = key.partition(".")
+    if at == "evaluators" and "." in name:
+        at, name = f"evaluators.{name.partition('.')[0]}", name.partition(".")[2]
+    node = OmegaConf.select(tree, at)
+    if is_own(node) and name.partition(".")[0] not in node:
+        return f"{at}.kwargs.{name}"
     return key

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
 from crate.config.check import typed
+from crate.config.own import stored_key
 from crate.config.schema import Evaluator, dump, restore
 from crate.config.signature import signature
 from crate.errors import UserError
@@ -34,9 +36,21 @@ def test_an_evaluator_is_part_of_a_runs_identity_and_none_leaves_no_mark(compose
 def test_a_stored_configuration_brings_its_evaluators(composed):
     config = typed(composed(OWN, "+evaluators.knn.k=20"))
     assert typed(restore(dump(config))) == config
+    read = OmegaConf.to_object(restore(dump(config)))  # as a job of a sweep reads its point
+    assert read == config and signature(read) == signature(config)
     stored = dump(config)
     del stored["evaluators"]  # as in the checkpoints of earlier versions
     assert typed(restore(stored)).evaluators == {}
+
+
+def test_an_argument_of_a_stored_evaluator_can_be_typed_anew(composed):
+    tree = restore(dump(typed(composed(OWN, "+evaluators.knn.k=20"))))
+    for key in ("evaluators.knn.k", "evaluators.knn.metric"):
+        assert stored_key(tree, key) == key.replace("knn.", "knn.kwargs.")
+    assert stored_key(tree, "evaluators.knn.split") == "evaluators.knn.split"
+    assert stored_key(tree, "evaluators.other.k") == "evaluators.other.k"
+    OmegaConf.update(tree, stored_key(tree, "evaluators.knn.k"), 7, force_add=True)
+    assert typed(tree).evaluators["knn"].kwargs == {"k": 7}
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,14 @@ def test_a_metric_of_an_evaluator_can_be_the_objective(code, tmp_path):
     assert best["step"] == state["best_step"] == first["step"] == 46
 
 
+def test_the_points_of_a_sweep_run_their_evaluators(code, tmp_path):
+    typed = ("-m", "seed=0,1", f"--config-dir={code}", OWN, "+evaluators.own.returns={one:1}")
+    done = launch(*RUN, "train.epochs=1", *typed, f"outputs={tmp_path}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [row for path in (tmp_path / "runs").iterdir() for row in evaluations(path)]
+    assert [row["own/one"] for row in rows] == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("typed", "message"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
+from crate.config.schema.evaluator import Evaluator
 from crate.config.schema.field import Target
 from crate.config.schema.groups import BASES, SCHEMAS, root
 from crate.config.schema.run import Config
@@ -43,6 +44,11 @@ def restore(values: dict[str, Any]) -> DictConfig:
             tree[group] = OmegaConf.structured(schema)
     merged = OmegaConf.merge(tree, values)
     assert isinstance(merged, DictConfig)
+    for name, node in merged.evaluators.items():
+        if not isinstance(node, DictConfig):
+            raise ValidationError(f"evaluators.{name} is not a mapping")
+        typed = OmegaConf.structured(Evaluator, flags={"struct": False})
+        merged.evaluators[name] = OmegaConf.merge(typed, node)
     return merged
 
 
