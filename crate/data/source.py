@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data import Subset
@@ -24,18 +25,18 @@ class Source:
     ) -> None:
         self.images: Split = images
         self.indices: Sequence[int] = range(len(images))
-        if isinstance(images, Subset):
+        if isinstance(images, Subset) and (_names_files(whole(images)) or _is_plain(images)):
             self.images, self.indices = whole(images), images.indices
         self.notes: list[str] = getattr(self.images, "notes", [])
         self.num_channels, self.resize = in_chans, resize
         self._channels = Channels(in_chans)
-        pixels = getattr(self.images, "pixels", None)
+        pixels = getattr(self.images, "pixels", None) if self.has_files else None
         self._read = pixels if in_chans == 3 and pixels else self.images.__getitem__
 
     @property
     def has_files(self) -> bool:
         """Whether the data set names the files of its images, so that they can be cached."""
-        return hasattr(self.images, "paths") and hasattr(self.images, "labels")
+        return _names_files(self.images)
 
     @property
     def paths(self) -> list[str]:
@@ -66,3 +67,13 @@ class Source:
         image, label = self._read(self.indices[index])
         image = self._channels(image)  # (C, H, W)
         return image if self.resize is None else self.resize(image), int(label)
+
+
+def _names_files(images: Split) -> bool:
+    """Return whether a data set names the files of its images and their labels."""
+    return hasattr(images, "paths") and hasattr(images, "labels")
+
+
+def _is_plain(part: Subset[Any]) -> bool:
+    """Return whether a subset gives the images of its data set as they are."""
+    return type(part).__getitem__ is Subset.__getitem__

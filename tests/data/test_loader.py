@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Subset
 
 from crate.config.schema import Digits as DigitsConfig
 from crate.data import transforms
@@ -152,6 +153,39 @@ def test_any_kind_of_image_gets_the_asked_channels(mode, in_chans):
     assert transforms.evaluation(data)(image).shape == (in_chans, 16, 24)
     augment = transforms.flip_crop((16, 24), 0.5, 0.5)
     assert transforms.training(data, augment)(image).shape == (in_chans, 16, 24)
+
+
+class Shifted(Subset):
+    """A user's part of a data set, which changes each image."""
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image + 7, label
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+class Pixels:
+    """A user's data set with attributes that have other meanings among ours."""
+
+    def __init__(self):
+        self.pixels = torch.arange(8 * 3 * 4 * 4, dtype=torch.uint8).view(8, 3, 4, 4)
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def __getitem__(self, index):
+        return self.pixels[index], index
+
+
+def test_a_users_data_set_is_read_by_its_own_getitem():
+    for images in (Pixels(), Shifted(Pixels(), [4, 2]), Subset(Pixels(), [5, 3])):
+        source = Source(images, 3)
+        assert len(source) == len(images)
+        for index in range(len(images)):
+            image, label = images[index]
+            assert torch.equal(source[index][0], image) and source[index][1] == label
 
 
 def test_normalizing_is_the_formula():
