@@ -63,6 +63,9 @@ def main(cfg: DictConfig) -> float | None:
         fail(error)
     except InterpolationResolutionError as error:
         fail(unresolved(str(error.full_key), error))
+    except BrokenPipeError:  # `| head`, of a task that prints
+        sys.stdout = None  # so that nothing is flushed at exit
+        sys.exit(0)
     except Exception:
         traceback.print_exc()
         sys.exit(1)

@@ -85,7 +85,7 @@ def test_the_new_files_of_the_recipes_pass_the_linter(overlay):
 @pytest.mark.slow
 def test_the_recipe_of_a_sparsifier_adds_one_that_is_built_priced_and_trained(overlay):
     tested, _, trained = follow("sparsifier", overlay)
-    assert "passed" in tested and "1 epochs" in trained
+    assert "passed" in tested and "1 epoch, " in trained
     assert "hard_threshold" in (overlay / "docs" / "configuration.md").read_text()
 
 

@@ -54,10 +54,11 @@ def begin(
         logger.info(note)
     weights = sum(weight.numel() for weight in built.learner.model.parameters())
     logger.info(
-        "%s: %s weights, %d epochs, %d steps, %s on %s%s",
+        "%s: %s weights, %d epoch%s, %d steps, %s on %s%s",
         folder.path.name,
         f"{weights:,}",
         config.train.epochs,
+        "s" * (config.train.epochs > 1),
         built.steps.total,
         built.precision,
         built.device.type,

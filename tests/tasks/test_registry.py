@@ -100,6 +100,8 @@ def test_a_users_own_task_that_cannot_run_says_so(mine):
     assert done.returncode == 1 and "no task exprot; did you mean task=export?" in done.stderr, done
     done = launch(f"--config-dir={mine}", "task=empty_task")
     assert done.returncode == 1 and "no function run(request)" in done.stderr, done
+    done = launch("task=weigths")
+    assert "task has no option weigths\n  allowed: " in done.stderr, "nothing is close to it"
     done = launch("task=research.counting")
     assert done.returncode == 1 and "--config-dir=FOLDER, the folder that holds research" in (
         done.stderr

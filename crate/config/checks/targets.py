@@ -88,7 +88,7 @@ def _passed(node: Target) -> Passed:
 def _signature_errors(group: str, node: Target) -> list[UserError]:
     """Return the error of arguments that the target does not take, or of those that it lacks."""
     try:
-        signature = full_signature(locate(node._target_))
+        signature = full_signature(locate(node._target_, f"{group}._target_"))
     except UserError as error:
         return [error]
     except ValueError:  # some built-in callables have none to check against

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 
 from crate.config.commandline.overrides import quote
-from crate.errors import UserError, nearest, shorten
+from crate.errors import UserError, close, nearest, shorten
 
 
 def unreadable(text: str, groups: dict[str, list[str]]) -> UserError:
@@ -36,11 +36,12 @@ def option_errors(override: Override, options: list[str]) -> Iterator[UserError]
     for option in map(str, each_value(override)):
         if option in options:
             continue
-        ranked = nearest(option, options)
+        similar = close(option, options)
+        guess = f"; did you mean {key}={similar[0]}?" if similar else ""
         yield UserError(
-            f"{key} has no option {option}; did you mean {key}={ranked[0]}?",
-            shorten(ranked),
-            f"{key}={ranked[0]}",
+            f"{key} has no option {option}{guess}",
+            shorten(nearest(option, options)),
+            f"{key}={similar[0]}" if similar else f"python launch.py --help {key}",
         )
 
 

@@ -139,8 +139,9 @@ class Record(Silence):
 
 def _in_words(state: TrainState, metrics: dict[str, float]) -> str:
     """Return the main metrics of an evaluation as text, with the best value of the objective."""
-    shown = {"val/loss": None, DEFAULT: None, state.objective.metric: None}
     values = state.trained | metrics
+    of_own_evaluators = [name for name in metrics if not name.startswith("val/")]
+    shown = dict.fromkeys(["val/loss", DEFAULT, state.objective.metric, *of_own_evaluators])
     words = [f"{name} {number(name, values[name])}" for name in shown if name in values]
     words.append(f"best {state.objective.text(state.best)}")
     if "val/ema_top1" in metrics:
