@@ -62,7 +62,7 @@ def find(name: str) -> Task:
 def is_module(name: str) -> bool:
     """Return whether a task's name is that of a user's module: it has a dot, or can be imported."""
     parts = name.split(".")
-    if not all(part.isidentifier() for part in parts):
+    if not all(part.isidentifier() for part in parts) or name == "__main__":
         return False
     return len(parts) > 1 or (name not in sys.stdlib_module_names and find_spec(name) is not None)
 

@@ -112,7 +112,8 @@ def test_a_typo_is_no_module(monkeypatch):
     stored = []
     store = registry.ConfigStore.instance()
     monkeypatch.setattr(store, "store", lambda name, *_, **__: stored.append(name))
-    registry.register(["task=trian", "task=train", "task=profile", "model.task=a.b", "-m"])
+    registry.register(["task=trian", "task=train", "task=profile", "task=__main__"])
+    registry.register(["model.task=a.b", "-m"])
     assert stored == []
     registry.register(["+task=a.b", "task=crate.x"])
     assert stored == ["a.b", "crate.x"]

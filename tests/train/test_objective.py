@@ -78,6 +78,7 @@ def test_a_metric_of_the_users_own_evaluator_can_choose_the_best_weights(tmp_pat
     assert status(run_folder(tmp_path / "unknown"))["step"] == 46
     done = launch(*words, "objective.metric=wrong/images", f"outputs={tmp_path / 'out'}")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "  best -  " in done.stdout and "inf" not in done.stdout  # not measured yet
     folder = run_folder(tmp_path / "out")
     values = {row["step"]: row["wrong/images"] for row in rows_with(folder, "wrong/images")}
     assert [*values] == [46, 92, 115]

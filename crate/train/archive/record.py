@@ -143,7 +143,7 @@ def _in_words(state: TrainState, metrics: dict[str, float]) -> str:
     of_own_evaluators = [name for name in metrics if not name.startswith("val/")]
     shown = dict.fromkeys(["val/loss", DEFAULT, state.objective.metric, *of_own_evaluators])
     words = [f"{name} {number(name, values[name])}" for name in shown if name in values]
-    words.append(f"best {state.objective.text(state.best)}")
+    words.append(f"best {state.objective.text(state.best if state.best_step else None)}")
     if "val/ema_top1" in metrics:
         words.append(f"ema {number('val/ema_top1', metrics['val/ema_top1'])}")
     return "  ".join(words)
