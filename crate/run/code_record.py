@@ -22,6 +22,7 @@ from crate.run import syntax
 PACKAGE = CHECKOUT / "crate"
 ENTRY = "crate.tasks.train"  # only what it imports can change a result
 INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+PROGRAM = ("__main__", "__mp_main__")  # what launched a run, under the names that Python gives it
 Record = dict[str, str]  # name of a file -> its digest
 
 _before = frozenset(sys.modules)  # modules that were loaded before anything that trains
@@ -120,5 +121,5 @@ def _imported_by_name(targets: set[str], reachable: set[str]) -> set[str]:
 
 def _is_users(name: str) -> bool:
     """Return whether a module is the user's own: neither of this project nor installed."""
-    is_ours = name.partition(".")[0] in ("crate", "hydra_plugins")
+    is_ours = name.partition(".")[0] in ("crate", "hydra_plugins", *PROGRAM)
     return not is_ours and own_file(sys.modules.get(name)) is not None

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -70,9 +71,21 @@ def test_recorded_are_the_imported_files_of_this_run_alone(mine):
     assert names(record(["cr_other.Model"]), mine) == names(others, mine)
 
 
+def test_the_program_that_launched_a_run_is_no_module_of_the_user(mine, monkeypatch):
+    """`multiprocessing` loads it once more, under another name than __main__."""
+    program = ModuleType("__mp_main__")
+    program.__file__ = str(mine / "cr_late.py")
+    importlib.import_module("cr_target")
+    monkeypatch.setitem(sys.modules, "__mp_main__", program)
+    monkeypatch.setattr(code_record, "_before", code_record._before - {"__mp_main__"})
+    assert "cr_late.py" not in names(record(["cr_target.make"]), mine)
+
+
 def test_the_package_counts_as_far_as_it_is_imported_and_nothing_installed_does():
-    importlib.import_module(code_record.ENTRY)
+    for name in (code_record.ENTRY, "crate.train.setup"):
+        importlib.import_module(name)
     files = record(["crate.data.digits.Digits"])
+    assert "crate/train/optimizers/lion.py" in files, "which the configuration does not name"
     assert {"crate/__init__.py", "crate/tasks/train.py", "crate/run/folder.py"} <= files.keys()
     assert not any(name.startswith(("crate/sweep", "crate/bench", "tests")) for name in files)
     assert not any(Path(name).is_absolute() for name in files)

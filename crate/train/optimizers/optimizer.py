@@ -10,9 +10,10 @@ from torch import nn, optim
 
 from crate.config.schema import Adam, AdamW, Lion, Optimizer
 from crate.config.target import call
+from crate.train.optimizers import lion
 
 # The configuration names lion-pytorch, whose updates are equal.
-OURS = "crate.train.optimizers.lion.Lion"
+OURS = f"{lion.__name__}.Lion"
 FUSED = (Adam, AdamW)  # torch updates each weight in a single pass
 
 
