@@ -57,6 +57,7 @@ def export_checkpoint(cfg: DictConfig, overrides: list[str]) -> Path:
     """
     tree, values, path = stored(cfg, overrides)
     tree.task, tree.checkpoint, tree.export_to = "export", str(path), cfg.export_to
+    tree.evaluators = {}  # their modules need not be importable here
     config = check.typed(tree)
     entries = described(config)
     model = _model(config, values, path)

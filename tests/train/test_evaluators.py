@@ -144,6 +144,12 @@ def test_evaluating_a_checkpoint_runs_its_evaluators_and_those_that_are_typed(co
             assert float(shown[name]) == pytest.approx(value, abs=1e-4), name
 
 
+def test_an_export_needs_no_module_of_an_evaluator(measured, tmp_path):
+    best = measured / "checkpoints" / "best.pt"
+    done = launch("task=export", f"checkpoint={best}", f"export_to={tmp_path / 'to'}")
+    assert done.returncode == 0 and (tmp_path / "to" / "config.json").is_file(), done.stderr
+
+
 def test_a_metric_of_an_evaluator_can_be_the_objective(code, tmp_path):
     typed = (f"--config-dir={code}", "+evaluators=both", "objective.metric=own/noise")
     done = launch(*RUN, *typed, f"outputs={tmp_path}")
