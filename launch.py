@@ -6,6 +6,7 @@ Imports no torch, so that help, checks and messages appear at once.
 from __future__ import annotations
 
 import os
+import select
 import sys
 import traceback
 from pathlib import Path
@@ -41,6 +42,13 @@ def _texts(overrides: list[str]) -> list[str]:
     return cast(list[str], texts)
 
 
+def _is_read() -> bool:
+    """Return whether the standard output has a reader still, if it is a pipe."""
+    output = select.poll()
+    output.register(1, 0)
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Do the task of one configuration; return the number that a sweeper compares."""
@@ -64,6 +72,9 @@ def main(cfg: DictConfig) -> float | None:
     except InterpolationResolutionError as error:
         fail(unresolved(str(error.full_key), error))
     except BrokenPipeError:  # `| head`, of a task that prints
+        if _is_read():
+            traceback.print_exc()
+            sys.exit(1)
         sys.stdout = None  # so that nothing is flushed at exit
         sys.exit(0)
     except Exception:

@@ -39,6 +39,7 @@ def mine(tmp_path_factory):
     (folder / "research" / "counting.py").write_text(COUNTING)
     (folder / "alone.py").write_text(COUNTING)
     (folder / "empty_task.py").write_text("runs = 1\n")
+    (folder / "piping.py").write_text("def run(request):\n    raise BrokenPipeError(32, 'mine')\n")
     (folder / "task").mkdir()
     (folder / "task" / "count.yaml").write_text("# @package _global_\ntask: research.counting\n")
     (folder / "task" / "lost.yaml").write_text("# @package _global_\ntask: exprot\n")
@@ -100,6 +101,8 @@ def test_a_users_own_task_that_cannot_run_says_so(mine):
     assert done.returncode == 1 and "no task exprot; did you mean task=export?" in done.stderr, done
     done = launch(f"--config-dir={mine}", "task=empty_task")
     assert done.returncode == 1 and "no function run(request)" in done.stderr, done
+    done = launch(f"--config-dir={mine}", "task=piping")
+    assert done.returncode == 1 and "BrokenPipeError" in done.stderr, "of another pipe than stdout"
     done = launch("task=weigths")
     assert "task has no option weigths\n  allowed: " in done.stderr, "nothing is close to it"
     done = launch("task=research.counting")
