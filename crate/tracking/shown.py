@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from crate.config.label import short_names, short_path
+from crate.config.schema.stored import NAMES
+
+NOT_SHOWN = ("outputs", NAMES)  # a folder of this machine, and what only `restore` needs
 
 
 def shown(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration without `outputs`, and with absolute paths cut to their last part."""
-    return _without_folders({key: value for key, value in config.items() if key != "outputs"})
+    """Return a stored configuration without `outputs` and the names of its schemas.
+
+    Absolute paths are cut to their last part.
+    """
+    return _without_folders({key: value for key, value in config.items() if key not in NOT_SHOWN})
 
 
 def flat(swept: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:

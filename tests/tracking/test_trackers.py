@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from crate.config.check import typed
+from crate.config.schema import dump
 from crate.errors import UserError
 from crate.run.records import read_json
+from crate.tracking.shown import shown
 from tests.launching import TINY, Process, command, launch, run_folder, start, status, wait_for_step
 from tests.tracking.wandb_server import KEY, Server
 
@@ -235,6 +238,13 @@ def test_tensorboard_reads_what_metrics_jsonl_holds(tmp_path):
         for name, value in row.items():
             expected.setdefault(name, []).append((step, pytest.approx(value, rel=1e-6)))
     assert logged == expected
+
+
+def test_a_server_gets_the_keys_of_a_configuration_and_nothing_that_storing_it_adds(composed):
+    config = typed(composed("init_from=/somewhere/best.pt"))
+    sent = shown(dump(config))
+    assert sent.keys() == asdict(config).keys() - {"outputs"}
+    assert sent["init_from"] == "best.pt"
 
 
 @pytest.mark.parametrize("package", ["wandb", "tensorboard"])
