@@ -133,11 +133,11 @@ def test_no_flipped_bit_changes_a_weight_unseen(tmp_path):
         altered[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
         file.write_bytes(altered)
         try:
-            content = read(file)
+            loaded = read(file)
         except CheckpointError:
             refused += 1
         else:
-            assert content["step"] == 3 and torch.equal(content["model"]["w"], values["model"]["w"])
+            assert loaded["step"] == 3 and torch.equal(loaded["model"]["w"], values["model"]["w"])
     assert refused > 200
 
 

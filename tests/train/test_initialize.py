@@ -118,7 +118,7 @@ MISFITS = {
         lambda w: w.update({"head.weight": torch.zeros(7, 5)}),
         "head.weight given 7 x 5",
     ),
-    "an optimizer": (lambda w: w.update(optimizer={"lr": 1}), "but optimizer"),
+    "an optimizer": (lambda w: w.update(optimizer={"lr": 1}), "alone: optimizer"),
 }
 
 
@@ -158,7 +158,7 @@ def test_timms_vit_goes_into_ours_and_into_crate_it_does_not(
 
 def test_crates_weights_do_not_go_into_a_vit(tmp_path):
     torch.save(trained().state_dict(), tmp_path / "w.pt")
-    with pytest.raises(UserError, match="weights of CRATE, and the model is none"):
+    with pytest.raises(UserError, match="weights of CRATE, and the model is another"):
         initialize(timm.create_model("vit_tiny_patch16_224"), tmp_path / "w.pt", {})
 
 
