@@ -100,11 +100,11 @@ def _jobs(claims: Iterable[Claim | None]) -> dict[JobId | None, JobState]:
     states: dict[JobId | None, JobState] = {}
     for launcher, jobs in names.items():
         if launcher in LAUNCHERS:
-            found = LAUNCHERS[launcher].states(jobs)
+            known = LAUNCHERS[launcher].states(jobs)
         else:
             reason = f"this checkout has no launcher {launcher}"
-            found = dict.fromkeys(jobs, JobState(Phase.SILENT, silence=reason))
-        states |= {JobId(launcher, name): state for name, state in found.items()}
+            known = dict.fromkeys(jobs, JobState(Phase.SILENT, silence=reason))
+        states |= {JobId(launcher, name): state for name, state in known.items()}
     return states
 
 

@@ -56,9 +56,9 @@ def _group(group: str) -> Iterator[str]:
     at = f"{group.replace('/', '.')}."
     if group == "sweep":
         yield from _table(declared(Sweep, at))
-    for title, found in tables(group, [CONF]):
+    for title, keys in tables(group, [CONF]):
         yield f"Keys of {_cell(title)}\n"
-        yield from _table(found)
+        yield from _table(keys)
 
 
 def _table(keys: Iterable[Key]) -> Iterator[str]:
