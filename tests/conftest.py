@@ -30,7 +30,7 @@ schema.register()
 
 @pytest.fixture
 def composed():
-    """Composes a configuration as the command line would: composed("model=crate_tiny") -> cfg."""
+    """Return a function that composes as the command line: composed("model=crate_tiny") -> cfg."""
 
     def compose_with(*overrides: str) -> DictConfig:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -41,7 +41,7 @@ def composed():
 
 @pytest.fixture(scope="session")
 def fashion_mnist() -> Path:
-    """The folder of Debian's package dataset-fashion-mnist."""
+    """Return the folder of Debian's package dataset-fashion-mnist."""
     published = PUBLISHED["fashion_mnist"]
     assert published.system_folder is not None
     if published.missing(published.system_folder) and "REQUIRE_PACKAGES" not in os.environ:
@@ -51,7 +51,7 @@ def fashion_mnist() -> Path:
 
 @pytest.fixture(scope="session")
 def roots(tmp_path_factory):
-    """Trees with as many classes as the published sets, of crops of two real photographs."""
+    """Return trees with as many classes as the published sets, of crops of two real photographs."""
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
@@ -59,11 +59,11 @@ def roots(tmp_path_factory):
     folder = tmp_path_factory.mktemp("roots")
     for name, classes in (("imagefolder", 3), ("imagenet100", 100), ("imagenet1k", 1000)):
         for split, number in product(("train", "val"), range(classes)):
-            place = folder / name / split / f"n{number:08d}"
-            place.mkdir(parents=True)
+            class_folder = folder / name / split / f"n{number:08d}"
+            class_folder.mkdir(parents=True)
             left = number % 500
             photograph = photographs[number % 2].crop((left, left // 4, left + 80, left // 4 + 60))
-            photograph.save(place / "photograph.JPEG", quality=80)
+            photograph.save(class_folder / "photograph.JPEG", quality=80)
     roots = {name: folder / name for name in ("imagefolder", "imagenet100", "imagenet1k")}
     with pytest.MonkeyPatch.context() as patch:
         for name, make in made.MAKERS.items():

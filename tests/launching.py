@@ -50,7 +50,7 @@ _server.set_forkserver_preload(
 
 @dataclass
 class Done:
-    """What a process said, and its exit code: negative for a signal that killed it."""
+    """The output of a process and its exit code, which is negative for a signal that killed it."""
 
     returncode: int
     stdout: str
@@ -62,12 +62,12 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs launch.py in a new interpreter to its end."""
+    """Run launch.py in a new interpreter to its end."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300)
 
 
 class Process:
-    """launch.py in a forked process; what it says goes to files."""
+    """launch.py in a forked process, whose output goes to files."""
 
     def __init__(
         self, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], torch: bool
@@ -87,7 +87,7 @@ class Process:
         os.kill(self.pid, number)
 
     def finish(self, timeout: float = 300) -> Done:
-        """Waits for the end; kills it at `timeout` (seconds), and fails then."""
+        """Wait for the end; kill the process after `timeout` (seconds), and then fail."""
         self._process.join(timeout)
         if self._process.is_alive():
             self._process.kill()
@@ -113,17 +113,17 @@ def _launch(
 
 
 def start(*arguments: str, cwd: Path = CHECKOUT, torch: bool = True, **environment: str) -> Process:
-    """Starts launch.py in a forked process; without `torch`, each import of torch fails in it."""
+    """Start launch.py in a forked process; if `torch` is false, imports of torch fail in it."""
     return Process(arguments, cwd, environment, torch)
 
 
 def launch(*arguments: str, cwd: Path = CHECKOUT, torch: bool = True, **environment: str) -> Done:
-    """Runs launch.py in a forked process to its end, as `start` does."""
+    """Run launch.py in a forked process to its end, as `start` does."""
     return start(*arguments, cwd=cwd, torch=torch, **environment).finish()
 
 
 def start_ranks(*arguments: str, size: int = 2) -> list[Process]:
-    """Starts launch.py as `size` ranks, with the environment that torchrun gives them."""
+    """Start launch.py as `size` ranks, with the environment that torchrun gives them."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
     return [
@@ -140,19 +140,19 @@ def start_ranks(*arguments: str, size: int = 2) -> list[Process]:
 
 
 def launch_ranks(*arguments: str, size: int = 2) -> list[Done]:
-    """Runs launch.py as `size` ranks to their end."""
+    """Run launch.py as `size` ranks to their end."""
     return [process.finish() for process in start_ranks(*arguments, size=size)]
 
 
 def run_folder(outputs: Path) -> Path | None:
-    """Returns the only run folder below `outputs`, if there is one."""
+    """Return the only run folder below `outputs`, or None."""
     folders = sorted((outputs / "runs").glob("*")) if (outputs / "runs").is_dir() else []
     assert len(folders) <= 1, folders
     return folders[0] if folders else None
 
 
 def wait_for_step(process: Process, outputs: Path, step: int) -> None:
-    """Waits until the run has logged `step` (train.log_every_steps=1) or has ended."""
+    """Wait until the run has logged `step` (train.log_every_steps=1) or has ended."""
     while process.is_running() and logged_step(outputs) < step:
         time.sleep(0.001)
 
@@ -166,7 +166,7 @@ def logged_step(outputs: Path) -> int:
 
 
 def metrics(folder: Path) -> list[dict]:
-    """Returns the lines of metrics.jsonl without times and memory, which no two runs share."""
+    """Return the lines of metrics.jsonl without times and memory, which no two runs share."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     own = {"time_s", "images_per_s", "memory_gb", "remaining_s"}
     return [{key: value for key, value in row.items() if key not in own} for row in rows]

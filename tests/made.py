@@ -74,7 +74,7 @@ def md5(path: Path) -> str:
 
 
 def trust(patch, name: str, root: Path) -> None:
-    """Gives torchvision the checksums of the made files in place of the published ones."""
+    """Give torchvision the checksums of the made files in place of the published ones."""
     if name in ("cifar10", "cifar100"):
         kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
         for key in ("train_list", "test_list"):
@@ -93,13 +93,13 @@ def trust(patch, name: str, root: Path) -> None:
 
 
 def archive(path: Path, base: Path) -> None:
-    """Packs a folder under its own name."""
+    """Pack a folder under its own name."""
     with tarfile.open(path, "w:gz") as tar:
         tar.add(base, arcname=base.name)
 
 
 def official_names(depth: int) -> dict[str, str]:
-    """Our name of each weight of a CRATE -> the authors'."""
+    """Return the authors' name of each weight of a CRATE, by ours."""
     from crate.model.official import _LAYER, _OUTPUT, _STEM_AND_HEAD
 
     names = {"cls_token": "cls_token", "pos_embed": "pos_embedding"}

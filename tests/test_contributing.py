@@ -29,7 +29,7 @@ IGNORED = shutil.ignore_patterns("__pycache__", "outputs", ".*")
 
 
 def edit(file: Path, diff: str) -> None:
-    """Apply one block of a diff: lines that begin with "-" or " " stand in the file as they are."""
+    """Apply one block of a diff, whose lines that begin with "-" or " " are in the file."""
     lines = diff.splitlines(keepends=True)
     before = "".join(line[1:] for line in lines if line[0] != "+")
     after = "".join(line[1:] for line in lines if line[0] != "-")
@@ -40,7 +40,7 @@ def edit(file: Path, diff: str) -> None:
 
 @pytest.fixture(scope="module")
 def overlay(tmp_path_factory):
-    """A copy of the checkout in which every block of the page that names a file is followed."""
+    """Return a copy of the checkout with every block of the page that names a file applied."""
     folder = tmp_path_factory.mktemp("overlay")
     for name in COPIED:
         source = CHECKOUT / name

@@ -58,7 +58,7 @@ CASES += [*VARIANTS, *OPERATORS]
 
 @pytest.fixture(autouse=True)
 def explicit_attention(monkeypatch):
-    """Switch to explicit attention: the counter knows the fused kernel on some devices only."""
+    """Switch to explicit attention: the counter knows the fused kernel only on some devices."""
     flag = timm.layers.config._USE_FUSED_ATTN
     monkeypatch.setattr(timm.layers.config, "_USE_FUSED_ATTN", flag)  # to be put back
     set_fused_attn(False)
@@ -106,7 +106,7 @@ def test_the_cases_meet_attention_without_its_output_matrix(composed):
     ],
 )
 def test_published_sizes(composed, name, num_parameters, gmacs):
-    """The published products are the authors' code's, whose ISTA spends a third one."""
+    """The published count is that of the authors' code, whose ISTA needs a third product."""
     config = prepare(composed(f"model={name}", *SHAPES["imagenet"].split()))
     price, model = cost(config), config.model
     third = model.depth * 197 * model.embed_dim**2
@@ -142,7 +142,7 @@ def test_a_whole_run_spends_the_flops_of_its_cost(composed, tmp_path, model, mor
     assert cost(config, facts.num_images).train_flops - undeducted == counter.get_total_flops()
 
 
-def test_what_no_formula_knows_is_none(composed):
+def test_a_model_without_a_formula_has_no_cost(composed):
     config = prepare(composed())
     known = cost(config, facts.num_images)
     assert cost(config) == replace(known, train_flops=None)
@@ -218,7 +218,7 @@ def test_imagenet_has_its_published_size_and_is_not_walked(composed, roots, monk
     }
 
 
-def test_a_price_needs_no_torch():
+def test_the_cost_does_not_need_torch():
     program = (
         "import sys\n"
         "from hydra import compose, initialize_config_dir\n"

@@ -1,4 +1,4 @@
-"""What only a GPU can show: `pytest -m gpu` where there is one."""
+"""Tests that need a GPU: `pytest -m gpu`."""
 
 from __future__ import annotations
 
@@ -89,18 +89,18 @@ def test_a_run_on_cached_images_begins_as_the_cpus_does(tmp_path, roots, augment
     run = (*TINY, "data=imagefolder", f"data.root={roots['imagefolder']}", "data.img_size=32")
     run += ("data.cache=on", "train.batch_size=2", "train.epochs=3", "train.log_every_steps=1")
     run += (f"augment={augment}", "optimizer.lr=1e-4", "precision=fp32", "schedule.warmup_epochs=0")
-    found = {}
+    losses = {}
     for device in ("cpu", "cuda"):
         done = launch(*run, f"device={device}", f"outputs={tmp_path / device}")
         assert done.returncode == 0, done.stderr
         rows = metrics(run_folder(tmp_path / device))
-        found[device] = torch.tensor([row["train/loss"] for row in rows if "train/loss" in row])
-    assert len(found["cpu"]) == 6
-    assert torch.allclose(found["cuda"], found["cpu"], atol=2e-2)
+        losses[device] = torch.tensor([row["train/loss"] for row in rows if "train/loss" in row])
+    assert len(losses["cpu"]) == 6
+    assert torch.allclose(losses["cuda"], losses["cpu"], atol=2e-2)
 
 
 def photographs_crops():
-    """Crops of several shapes, and what becomes of them on the CPU."""
+    """Return crops of several shapes, and their resized batch from the CPU."""
     from sklearn.datasets import load_sample_image
 
     photograph = torch.from_numpy(load_sample_image("flower.jpg").copy()).permute(2, 0, 1)
@@ -112,9 +112,9 @@ def photographs_crops():
 
 def test_crops_resized_on_a_gpu_are_those_of_the_cpu():
     crops, expected = photographs_crops()
-    found = crops.pin_memory().resized(torch.device("cuda"))
-    assert found.is_cuda and found.dtype == torch.uint8
-    apart = (found.cpu().int() - expected.int()).abs()
+    resized = crops.pin_memory().resized(torch.device("cuda"))
+    assert resized.is_cuda and resized.dtype == torch.uint8
+    apart = (resized.cpu().int() - expected.int()).abs()
     assert apart.max() <= 1 and apart.float().mean() < 1e-3
 
 

@@ -1,4 +1,4 @@
-"""The package is installed from the checkout, and an export is used elsewhere as its text says."""
+"""The package installs from the checkout, and an export works elsewhere as its instructions say."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ assert label_names == ["cat", "dog", "owl"], label_names
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The Python of a fresh environment with the package and, from here, what it depends on."""
+    """Return the Python of a new environment with the package; dependencies come from this one."""
     folder = tmp_path_factory.mktemp("installed")
     shutil.copytree(CHECKOUT / "crate", folder / "crate", ignore=lambda *_: {"__pycache__"})
     for name in PACKAGED:

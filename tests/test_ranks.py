@@ -1,4 +1,4 @@
-"""Who a process is among its ranks, and what each of them is given."""
+"""The rank of a process, and the share of the work of each rank."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SLURM = {
         (SLURM | {"SLURM_STEP_NUM_TASKS": 1, "SLURM_STEP_TASKS_PER_NODE": "1"}, Ranks()),
     ],
 )
-def test_torchrun_slurm_and_one_process_are_told_apart(monkeypatch, environment, expected):
+def test_torchrun_slurm_and_one_process_are_distinguished(monkeypatch, environment, expected):
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():

@@ -36,7 +36,7 @@ def block(language: str, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run on digits."""
+    """Return a finished run on digits."""
     outputs = tmp_path_factory.mktemp("finished")
     assert launch(*TINY, "train.epochs=1", f"outputs={outputs}").returncode == 0
     return run_folder(outputs)
@@ -81,7 +81,7 @@ def test_the_questions_of_the_readme_are_answered(tmp_path):
 
 
 def checkpoint(command, folder):
-    """A checkpoint with random weights, as a command of the README needs one."""
+    """Return a checkpoint with random weights for the commands of the README."""
     if "finetune" not in command:
         return authors_checkpoint(folder)
     import torch
@@ -94,7 +94,7 @@ def checkpoint(command, folder):
 
 
 def authors_checkpoint(folder):
-    """A checkpoint in the authors' names and form, of CRATE-B with random weights."""
+    """Return a checkpoint of CRATE-B with random weights, in the authors' names and form."""
     import torch
 
     from crate.model import CRATE

@@ -1,4 +1,4 @@
-"""`python -m crate.bench data` measures each way on the same files, and says so as JSON too."""
+"""`python -m crate.bench data` measures each way on the same files, and prints JSON on request."""
 
 from __future__ import annotations
 

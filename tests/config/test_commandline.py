@@ -190,7 +190,7 @@ WITH_TORCH |= {"timm_image_too_small", "own_target_misspelt", "own_kwargs_unknow
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Folders and files that the command lines above point to."""
+    """Make the folders and files that the command lines above point to; return their folder."""
     folder = tmp_path_factory.mktemp("files")
     for name in ("two/train/a", "two/train/b", "two/val/a", "two/val/b"):
         (folder / name).mkdir(parents=True)
@@ -233,7 +233,7 @@ def test_a_bad_command_line_gets_one_clear_message(name, files, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_all_mistakes_are_said_at_once():
+def test_all_mistakes_are_reported_at_once():
     done = run("model=crate_tinny", "optimizer=lino", "train.epochs=many", "lr=1")
     assert done.returncode == 1 and done.stderr.count("error: ") == 4, done.stderr
     mixed = launch("seed=0,1", "--epochs", "5", "hydra.run.dir=x", "model.depht=3", torch=False)
@@ -271,7 +271,7 @@ UNDERSTOOD = {
 
 
 @pytest.mark.parametrize("name", UNDERSTOOD)
-def test_habits_of_hydra_are_understood(name, files):
+def test_usual_hydra_options_work(name, files):
     text, expected = UNDERSTOOD[name]
     done = launch(*text.replace("TMP", str(files)).split(), "--cfg", "job", torch=False)
     assert done.returncode == 0, done.stderr
@@ -280,7 +280,7 @@ def test_habits_of_hydra_are_understood(name, files):
 
 
 def holds(tree, expected):
-    """Whether nested dictionaries have all the values of `expected`."""
+    """Return whether nested dictionaries have all the values of `expected`."""
     if isinstance(expected, dict):
         return all(key in tree and holds(tree[key], value) for key, value in expected.items())
     return tree == expected
@@ -311,7 +311,7 @@ def test_help_names_every_option_and_no_other():
 @pytest.mark.parametrize(
     "arguments", [("--help", "model.sparsity"), ("--cfg", "job"), ("model=nothing",)]
 )
-def test_small_answers_import_no_torch(arguments):
+def test_short_commands_do_not_import_torch(arguments):
     python, *words = command(*arguments)
     done = subprocess.run([python, "-X", "importtime", *words], capture_output=True, text=True)
     imported = {line.rsplit("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}

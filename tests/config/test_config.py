@@ -119,7 +119,7 @@ def test_paths_are_found_from_the_checkout(composed, monkeypatch, tmp_path):
 
 
 def test_an_own_model_and_an_own_data_set_train_from_a_folder_outside(tmp_path):
-    """The README's example, with no change to the package."""
+    """Run the README's example, with no change to the package."""
     folder = tmp_path / "mine"
     for group in ("model", "data", "optimizer", "schedule", "augment"):
         (folder / group).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A user's own evaluators are typed nodes, whose mistakes are found before anything starts."""
+"""A user's own evaluators are typed nodes, and their mistakes are reported before a run starts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_stored_configuration_brings_its_evaluators(composed):
     assert typed(restore(stored)).evaluators == {}
 
 
-def test_an_argument_of_a_stored_evaluator_can_be_typed_anew(composed):
+def test_an_argument_of_a_stored_evaluator_can_be_overridden(composed):
     tree = restore(dump(typed(composed(OWN, "+evaluators.knn.k=20"))))
     for key in ("evaluators.knn.k", "evaluators.knn.metric"):
         assert stored_key(tree, key) == key.replace("knn.", "knn.kwargs.")

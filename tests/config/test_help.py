@@ -1,4 +1,4 @@
-"""`--help` and docs/configuration.md say of every key what the schema says."""
+"""`--help` and docs/configuration.md explain every key as the schema does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def wide(monkeypatch):
 
 
 def paths_of(node, at=""):
-    """Every dotted key of a typed node, found by walking a value instead of its declarations."""
+    """Return every dotted key of a typed node, by walking a value instead of its declarations."""
     for entry in fields(node):
         value = getattr(node, entry.name)
         if is_dataclass(value):

@@ -1,4 +1,4 @@
-"""The objective: its direction, what may be chosen by, and whether it is part of the identity."""
+"""The objective: its direction, which metrics are allowed, and whether it changes the signature."""
 
 from __future__ import annotations
 

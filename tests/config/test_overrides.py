@@ -52,7 +52,7 @@ def test_a_value_is_read_by_the_type_of_its_key(text):
 
 
 @pytest.mark.parametrize("text", ["seed=1", "~seed", "a=b=[", "+model.kwargs.x=1", "word"])
-def test_other_texts_stay_as_they_are(text):
+def test_other_overrides_are_not_rewritten(text):
     assert normal(text) == text
 
 

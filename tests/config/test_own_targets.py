@@ -85,7 +85,7 @@ OWN = {
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
-    """A folder for --config-dir: of each group `own`, by a key, and `own_kwargs`, by kwargs."""
+    """Return a folder with two options per group: `own`, by a key, and `own_kwargs`, by kwargs."""
     folder = tmp_path_factory.mktemp("mine")
     (folder / "my_targets.py").write_text(CODE)
     for group, (option, target, key, value) in OWN.items():
@@ -100,7 +100,7 @@ def mine(tmp_path_factory):
 
 @pytest.fixture
 def own(composed, mine):
-    """Composes with the folder `mine`, and checks: own("model=own") -> Config."""
+    """Return a function that composes with `mine`, and checks: own("model=own") -> Config."""
     search = f"hydra.searchpath=[file://{mine}]"
     return lambda *overrides: prepare(composed(search, *overrides))
 
@@ -153,7 +153,7 @@ def test_the_schema_of_every_node_is_stored_by_name(own, composed):
 
 @pytest.mark.parametrize("group", OWN)
 def test_a_configuration_without_names_of_built_in_schemas_is_read(own, composed, group):
-    """Earlier versions stored the name of a schema only if the target did not tell it."""
+    """Earlier versions stored the name of a schema only if the target did not determine it."""
     config = own(f"{group}=own")
     stored = dump(config)
     stored["schemas"] = {group: stored["schemas"][group]}
@@ -165,7 +165,7 @@ def test_a_configuration_without_names_of_built_in_schemas_is_read(own, composed
 
 
 def test_a_subclass_without_the_name_of_its_schema_is_read(own):
-    """Still earlier versions stored no name at all; the keys of the node tell its schema."""
+    """Still earlier versions stored no name at all; the keys of the node determine its schema."""
     config = own("model=own")
     config.model.kwargs = {}
     stored = dump(config)
@@ -174,7 +174,7 @@ def test_a_subclass_without_the_name_of_its_schema_is_read(own):
 
 
 def test_the_stored_configuration_of_an_earlier_run_is_read():
-    """A file that an earlier version wrote, with the signature that it gave to the run."""
+    """Check a file that an earlier version wrote, with the signature that it gave to the run."""
     stored = yaml.safe_load((Path(__file__).parent / "stored_earlier.yaml").read_text())
     config = OmegaConf.to_object(restore(stored))
     assert type(config.model) is CRATE and type(config.schedule) is Cosine
@@ -295,7 +295,7 @@ CLASSES = (_Closed, _HandsOn, _HandsOnTwice, _Fixes, _FixesByName, _Uses, _Witho
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_signature_takes_what_the_class_takes(kind):
-    """Every set of names, against a real call; a class that uses its kwargs is left open."""
+    """Compare every set of names with a real call; a class that uses its kwargs takes any name."""
     names = ["a", "b", "c", "d", "free", "x"]
     for number in range(2 ** len(names)):
         given = {name: 0 for bit, name in enumerate(names) if number >> bit & 1}

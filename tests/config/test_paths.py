@@ -75,7 +75,7 @@ def test_dots_behind_a_symbolic_link_stay(tmp_path):
 
 @pytest.fixture
 def mine(tmp_path):
-    """A folder for --config-dir whose files name paths."""
+    """Return a folder for --config-dir whose files name paths."""
     files = {
         "data/mine": "defaults: [imagefolder, _self_]\nroot: photos\ncache: decoded\n",
         "experiment/mine": "# @package _global_\ninit_from: a.pt\ndata:\n  root: ../others\n",
@@ -131,7 +131,7 @@ def test_an_empty_path_is_no_path():
 
 
 def test_a_sweep_is_the_same_from_any_folder(composed):
-    """What was typed relative to the checkout by earlier versions keeps its sweep's folder."""
+    """A path that earlier versions took as relative to the checkout gives the same sweep folder."""
     point = SimpleNamespace(config=typed(composed()))
     for text, folder in (("init_from=x/a.pt", CHECKOUT), ("init_from=a.pt", CHECKOUT / "x")):
         task = [*make_arguments_absolute([text], folder), "train.epochs=2", "seed=0,1"]

@@ -1,4 +1,4 @@
-"""A program of commands is a table: a new command is a module and a row, and mistakes are named."""
+"""A program is a table of commands: a new command is a module and a row, and mistakes are named."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(arguments):
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """A program with one command, and one whose module cannot be imported."""
+    """Return a program with one command that works and one whose module cannot be imported."""
     (tmp_path / "greet_command.py").write_text(GREET)
     monkeypatch.syspath_prepend(tmp_path)
     return Program("prog", "Test.", {"greet": "greet_command", "broken": "no_such_module"})

@@ -1,4 +1,4 @@
-"""A configuration's identity: stable over versions, and moved by what changes a result alone."""
+"""A signature is stable over versions, and only a change that can change a result changes it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def changed(value):
 
 
 def configurations(composed):
-    """One configuration for each typed node, so that every field of the schema occurs."""
+    """Return one configuration for each typed node, so that every field of the schema occurs."""
     base = typed(composed())
     yield base
     for group, nodes in schema.SCHEMAS.items():

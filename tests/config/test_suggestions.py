@@ -1,4 +1,4 @@
-"""What a data set suggests fits what is chosen with it; what is typed is checked as before."""
+"""Suggestions of a data set are fitted to the other choices; typed values are only checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.config.test_config import placed
 
 @pytest.fixture
 def lines(caplog):
-    """What was logged since the test began."""
+    """Return a function that gives the lines logged since the test began."""
     suggestions._log_once.cache_clear()
     caplog.set_level("INFO", logger="crate")
     return lambda: caplog.messages

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of data."""
+"""Fixtures for the tests of data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SIZES = ((50, 37), (37, 50), (64, 64), (41, 90), (20, 15))  # (width, height), o
 
 @pytest.fixture
 def photographs(tmp_path):
-    """A folder of 2 classes x 5 + 4 images of several shapes, crops of a real photograph."""
+    """Return a folder of 2 classes x 5 + 4 images of several shapes, crops of a real photograph."""
     from sklearn.datasets import load_sample_images
 
     photograph = Image.fromarray(load_sample_images().images[0])

@@ -1,4 +1,4 @@
-"""A cache changes how fast images come and nothing else."""
+"""A cache changes how fast images are read, and not the images."""
 
 from __future__ import annotations
 
@@ -62,14 +62,16 @@ def test_training_from_the_cache_is_training_on_resized_images(photographs, tmp_
     assert not same(trained(full["train"], data), expected)
 
 
-def test_a_resume_in_mid_epoch_goes_on_in_the_same_order(photographs, tmp_path):
+def test_a_resume_in_mid_epoch_continues_in_the_same_order(photographs, tmp_path):
     data = config_of(photographs)
     whole = trained(splits_of(data, tmp_path)[0]["train"], data)
     again = trained(splits_of(data, tmp_path)[0]["train"], data, start=4)
     assert same(again, whole[4:])
 
 
-def test_auto_caches_what_is_asked_for_many_and_fits(photographs, tmp_path, monkeypatch, caplog):
+def test_auto_caches_resized_images_if_they_are_many_and_fit(
+    photographs, tmp_path, monkeypatch, caplog
+):
     data = config_of(photographs, cache="auto", cache_px=None)
     assert splits_of(data, tmp_path)[1] == "off"  # full-size images are asked for
     data.cache_px = 32
@@ -105,7 +107,7 @@ def test_a_cache_asked_for_data_without_files_is_refused(composed):
         prepare(composed("data=digits", "data.cache=on"))
 
 
-def test_what_is_typed_becomes_a_folder_and_a_size(composed, photographs):
+def test_typed_values_become_a_folder_and_a_size(composed, photographs):
     from crate.paths import CHECKOUT
     from crate.tasks.identity import prepare, signature_of
 

@@ -1,4 +1,4 @@
-"""Crops that the training device resizes are those that a worker would resize."""
+"""Crops resized by the training device equal those resized by a worker."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_two_matrix_products_are_torchs_antialiased_interpolation(target):
 
 
 def both(images, size=(64, 64), min_scale=0.08, workers=0, **changes):
-    """The batches of a worker that resizes, and of one that leaves that to the device."""
+    """Return the batches of a worker that resizes, and of one that leaves it to the device."""
     data = DigitsConfig(img_size=list(size), in_chans=len(images[0][0]), num_classes=2)
     augment = transforms.flip_crop(size, min_scale, 0.5)
     arguments = dict(batch_size=6, seed=3, start=0, stop=4) | changes
@@ -56,7 +56,7 @@ def both(images, size=(64, 64), min_scale=0.08, workers=0, **changes):
 
 
 def crops_of(photograph, count=12):
-    """Photographs of several shapes, as they are in memory when decoded."""
+    """Return photographs of several shapes, in memory as the decoder leaves them."""
     sizes = [(120 + 17 * number, 300 - 19 * number) for number in range(count)]
     return [(photograph[:, :h, :w], number) for number, (h, w) in enumerate(sizes)]
 
@@ -144,7 +144,7 @@ def test_grey_images_and_floats_are_handed_over_as_well():
         assert torch.allclose(crops.resized(CPU), theirs, atol=1e-6)
 
 
-def test_what_goes_on_after_the_crop_stays_with_the_worker():
+def test_transforms_after_the_crop_stay_in_the_worker():
     data = DigitsConfig(img_size=16, in_chans=1, num_classes=10)
     image = Digits("val")[0][0]
     size = (16, 16)

@@ -1,4 +1,4 @@
-"""task=evaluate reads the cache that training made, and its metrics do not change with that."""
+"""task=evaluate reads the cache that training made, and gives the same metrics as without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = ("data=imagefolder", "data.img_size=32", "data.cache=on", "data.workers=0
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Trains on crops of two photographs, through a cache; returns the tree and the outputs."""
+    """Train on crops of two photographs, through a cache; return the tree and the outputs."""
     from sklearn.datasets import load_sample_images
 
     folder = tmp_path_factory.mktemp("trained")
@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
 
 @contextmanager
 def zeroed(tree, *, keep_times: bool):
-    """Overwrites the images of evaluation by zeros, at the same size; puts all back at the end."""
+    """Overwrite the images of evaluation by zeros, at the same size; restore them at the end."""
     files = {path: (path.read_bytes(), path.stat()) for path in tree.glob("val/*/*")}
 
     def put_time(path, state):

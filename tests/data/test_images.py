@@ -1,4 +1,4 @@
-"""Each kind of image file has one answer, and an unreadable one is named or left out."""
+"""Each kind of image file is read in one way, and an unreadable one is named or left out."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_transparency_is_dropped(photograph, tmp_path):
     assert np.array_equal(pixels(read_image(tmp_path / "x.png")), pixels(photograph))
 
 
-def test_cmyk_looks_as_it_did(photograph, tmp_path):
+def test_cmyk_keeps_its_colours(photograph, tmp_path):
     photograph.convert("CMYK").save(tmp_path / "x.jpg", quality=95, subsampling=0)
     assert abs(pixels(read_image(tmp_path / "x.jpg")) - pixels(photograph)).mean() < 5
 
@@ -76,7 +76,7 @@ def test_of_sixteen_bits_the_upper_eight_are_kept(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(("orientation", "turn"), [(6, 3), (3, 2), (8, 1)])
-def test_an_image_stands_as_its_exif_says(photograph, tmp_path, orientation, turn):
+def test_an_image_is_rotated_by_its_exif_tag(photograph, tmp_path, orientation, turn):
     exif = Image.Exif()
     exif[0x0112] = orientation
     photograph.save(tmp_path / "x.png", exif=exif)
@@ -90,7 +90,7 @@ def test_of_several_frames_the_first_is_read(photograph, tmp_path):
     assert np.array_equal(pixels(read_image(tmp_path / "x.webp")), pixels(photograph))
 
 
-def test_what_is_inside_counts_and_not_the_suffix(photograph, tmp_path):
+def test_the_content_of_a_file_counts_and_not_its_suffix(photograph, tmp_path):
     photograph.quantize(16).save(tmp_path / "x.gif")
     (tmp_path / "x.gif").rename(tmp_path / "x.jpg")
     assert read_image(tmp_path / "x.jpg").size == photograph.size
@@ -128,7 +128,7 @@ def test_an_unreadable_image_is_named(photograph, tmp_path, kind):
 
 @pytest.fixture
 def tree(photograph, tmp_path):
-    """Two classes of six images in train and val; train has one of each kind of bad ones too."""
+    """Return two splits of two classes of six images; train has one bad file of each kind too."""
     for split in ("train", "val"):
         for label in ("a", "b"):
             folder = tmp_path / "tree" / split / label
@@ -142,7 +142,7 @@ def tree(photograph, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_unreadable_image_is_said_in_one_line_from_a_worker_too(tree, workers):
+def test_an_unreadable_image_is_one_line_also_from_a_worker(tree, workers):
     folder = Source(Folder("train", str(tree)), 3)
     transform = transforms.evaluation(DATA)
     common = {"batch_size": 4, "workers": workers}
@@ -195,7 +195,7 @@ def test_a_run_fails_by_the_files_name_or_trains_without_it_and_says_so(tree, tm
     assert "18 images checked before, 6 unreadable left out" in again.stdout, again
 
 
-def test_an_unreadable_image_of_any_rank_is_said_by_name_and_once(tree, tmp_path):
+def test_an_unreadable_image_of_any_rank_is_named_once(tree, tmp_path):
     ours = (*TINY, "data=imagefolder", f"data.root={tree}", "data.img_size=16", "train.epochs=1")
     ours += ("train.batch_size=4", "schedule.warmup_epochs=0", "data.workers=0", "device=cpu")
     done = launch_ranks(*ours, f"outputs={tmp_path / 'out'}")

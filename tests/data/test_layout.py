@@ -18,7 +18,7 @@ from crate.tasks.identity import prepare, signature_of
 
 @pytest.fixture(scope="module")
 def kaggle(roots, tmp_path_factory):
-    """The merged ImageNet-100 of `roots` as Kaggle gives it: 25 classes a part, and Labels.json."""
+    """Return the ImageNet-100 of `roots` in Kaggle's layout: 25 classes per part, Labels.json."""
     root, merged = tmp_path_factory.mktemp("kaggle"), roots["imagenet100"]
     names = sorted(path.name for path in (merged / "train").iterdir())
     for number, name in enumerate(names):
@@ -52,7 +52,7 @@ def test_kaggles_download_is_the_same_set_without_merging(composed, roots, kaggl
     assert ours["train"].classes[7] == f"word {theirs['train'].classes[7]}"
 
 
-def test_a_folder_of_ones_own_may_have_kaggles_layout_and_is_known_by_all_its_parts(
+def test_a_users_folder_may_have_kaggles_layout_and_all_parts_identify_it(
     composed, kaggle, tmp_path
 ):
     shutil.copytree(kaggle, tmp_path / "own")
@@ -67,7 +67,7 @@ def test_a_folder_of_ones_own_may_have_kaggles_layout_and_is_known_by_all_its_pa
     assert after["train"] == [101, before["train"][1] + 4] and after["val"] == before["val"]
 
 
-def test_absent_data_is_told_with_the_command_that_brings_it(composed, tmp_path):
+def test_missing_data_is_an_error_with_the_download_command(composed, tmp_path):
     with pytest.raises(UserError) as caught:
         prepare(composed("data=imagenet100", f"data.root={tmp_path}"))
     expected = f"kaggle datasets download ambityga/imagenet100 --unzip -p {tmp_path}"
@@ -81,7 +81,7 @@ def trimmed(kaggle, tmp_path, *gone):
     return f"data.root={tmp_path}"
 
 
-def test_a_missing_val_is_told(composed, kaggle, tmp_path):
+def test_a_missing_val_is_an_error(composed, kaggle, tmp_path):
     root = trimmed(kaggle, tmp_path, "val.X")
     with pytest.raises(UserError, match=f"{tmp_path / 'val'} is missing\n.*kaggle datasets"):
         prepare(composed("data=imagenet100", root))
@@ -89,7 +89,7 @@ def test_a_missing_val_is_told(composed, kaggle, tmp_path):
         prepare(composed("data=imagefolder", root))
 
 
-def test_a_missing_part_of_the_download_is_told(composed, kaggle, tmp_path):
+def test_a_missing_part_of_the_download_is_an_error(composed, kaggle, tmp_path):
     root = trimmed(kaggle, tmp_path, "train.X2")
     with pytest.raises(UserError, match="classes differ between train/ and val/"):
         prepare(composed("data=imagenet100", root))
@@ -132,7 +132,7 @@ def test_an_empty_class_folder_is_named(composed, own):
         load_splits(config.data)
 
 
-def test_a_tree_without_any_image_is_said(composed, tmp_path):
+def test_a_tree_without_any_image_is_an_error(composed, tmp_path):
     for split in ("train", "val"):
         (tmp_path / split / "a").mkdir(parents=True)
     config = prepare(composed("data=imagefolder", f"data.root={tmp_path}"))

@@ -1,4 +1,4 @@
-"""The batch of a step is a function of the seed and the step alone."""
+"""The batch of a step depends only on the seed and the step."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_published_sizes_are_known_without_files(composed):
         assert facts.identity(config.data) is None
 
 
-def test_the_place_is_the_checkouts_unless_told(composed, monkeypatch, tmp_path):
+def test_the_folder_is_in_the_checkout_by_default(composed, monkeypatch, tmp_path):
     monkeypatch.delenv("CRATE_DATA", raising=False)
     config = prepare(composed("data=cifar10"))
     assert config.data.root == str(CHECKOUT / "data" / "cifar10")
@@ -95,7 +95,7 @@ def test_the_place_is_the_checkouts_unless_told(composed, monkeypatch, tmp_path)
     assert prepare(composed("data=pets", root)).data.root == f"{tmp_path}/elsewhere"
 
 
-def test_fashion_mnist_is_found_where_debian_has_it_and_ours_wins(composed, monkeypatch, tmp_path):
+def test_fashion_mnist_of_debian_is_used_unless_ours_exists(composed, monkeypatch, tmp_path):
     debian, ours = tmp_path / "debian", tmp_path / "data" / "fashion_mnist"
     debian.mkdir()
     monkeypatch.setenv("CRATE_DATA", str(tmp_path / "data"))
@@ -133,7 +133,7 @@ def test_a_download_that_is_forbidden_is_an_error_at_once(composed, tmp_path, na
 
 @pytest.fixture
 def server(tmp_path):
-    """Serves tmp_path/web; gives its address and the paths that were asked for."""
+    """Serve tmp_path/web; yield its address and the requested paths."""
     asked, web = [], tmp_path / "web"
     web.mkdir()
 
@@ -156,7 +156,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def online(server, roots, monkeypatch):
-    """torchvision, which takes the made sets from the server for the published ones."""
+    """Make torchvision download the made sets from the server in place of the published ones."""
     address, web, asked = server
     base = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
     for name, kind in (("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)):
@@ -198,7 +198,7 @@ def test_a_missing_set_is_downloaded_whole(online, name, tmp_path, capfd):
     assert len(online[1]) == asked
 
 
-def test_a_server_that_fails_is_said_and_the_next_try_begins_anew(online, tmp_path, monkeypatch):
+def test_a_failed_download_is_an_error_and_the_next_try_starts_again(online, tmp_path, monkeypatch):
     web, _ = online
     root, file = tmp_path / "cifar10", web / "cifar-10-python.tar.gz"
     whole = file.read_bytes()
@@ -224,7 +224,7 @@ def _download(root, messages):
     messages.put("done")
 
 
-def test_of_several_processes_one_downloads_and_the_others_wait_and_log_it(online, tmp_path):
+def test_one_of_several_processes_downloads_and_the_others_log_that_they_wait(online, tmp_path):
     web, asked = online
     (web / "slow").touch()
     context = multiprocessing.get_context("fork")
@@ -285,7 +285,7 @@ def test_a_corrupt_image_of_a_published_set_is_named(roots, tmp_path):
 
 
 class Tiles(datasets.VisionDataset):
-    """A set of torchvision's kind, of two classes, which it "downloads" by writing files."""
+    """A data set in torchvision's form with two classes, which "downloads" by writing files."""
 
     classes: ClassVar = ["dark", "light"]
 
@@ -302,7 +302,7 @@ class Tiles(datasets.VisionDataset):
 
 
 def test_a_row_and_a_yaml_file_make_a_published_set(tmp_path, monkeypatch):
-    """A set that torchvision reads is configured, downloaded, counted and read by its row."""
+    """The row of a set that torchvision reads configures, downloads, counts and reads it."""
     row = Published(
         name="tiles",
         schema=Downloaded,

@@ -1,4 +1,4 @@
-"""A stamp detects images that change in place, which are no part of a run's identity."""
+"""A stamp detects images that change in place, a change that leaves the signature as it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tree(tmp_path):
 
 
 def looked_at(root, **fields):
-    """Return the identity and the stamp of a folder as a new process finds them."""
+    """Return the identity and the stamp of a folder as a new process computes them."""
     facts.forget()
     data = Folder(root=str(root), **fields)
     return facts.identity(data), facts.stamp(data)

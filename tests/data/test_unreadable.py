@@ -20,7 +20,7 @@ BAD = 2  # of the six images, in the order of their names
 
 @pytest.fixture
 def tree(tmp_path):
-    """One class of six photographs, of which one is torn."""
+    """Return a folder with one class of six photographs, one of them truncated."""
     folder = tmp_path / "tree" / "train" / "flower"
     folder.mkdir(parents=True)
     photograph = Image.fromarray(load_sample_images().images[1])
@@ -36,7 +36,7 @@ def tear(path):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The names of the files that were decoded, by this process and those that it forks."""
+    """Return the names of the files decoded by this process and by those that it forks."""
     names, read = multiprocessing.get_context("fork").Manager().list(), unreadable.read_pixels
     monkeypatch.setattr(
         unreadable, "read_pixels", lambda path: (names.append(os.path.basename(path)), read(path))
@@ -50,7 +50,7 @@ def checked(tree, caches):
     return images
 
 
-def test_a_later_start_knows_what_was_found(tree, tmp_path, decoded):
+def test_a_later_start_reuses_the_result_of_the_check(tree, tmp_path, decoded):
     first = checked(tree, tmp_path / "cache")
     assert len(decoded) == 6 and len(first) == 5
     again = checked(tree, tmp_path / "cache")
@@ -63,7 +63,7 @@ def test_a_later_start_knows_what_was_found(tree, tmp_path, decoded):
     assert len(checked(tree, None)) == 5 and len(decoded) == 12  # kept nowhere
 
 
-def test_a_changed_file_is_checked_anew(tree, tmp_path, decoded):
+def test_a_changed_file_is_checked_again(tree, tmp_path, decoded):
     checked(tree, tmp_path)
     folder = tree / "train" / "flower"
     tear(folder / "4.jpg")  # its size stays
@@ -95,7 +95,9 @@ def test_of_processes_that_start_at_once_one_decodes(tree, tmp_path, decoded, mo
     assert sorted(decoded) == [f"{number}.jpg" for number in range(6)]
 
 
-def test_what_the_disk_refused_is_left_out_and_tried_again(tree, tmp_path, decoded, monkeypatch):
+def test_an_image_with_a_disk_error_is_left_out_and_tried_again(
+    tree, tmp_path, decoded, monkeypatch
+):
     read = unreadable.read_pixels
 
     def refused(path):
@@ -110,7 +112,7 @@ def test_what_the_disk_refused_is_left_out_and_tried_again(tree, tmp_path, decod
     assert len(decoded) == 5 + 6 and len(checked(tree, tmp_path)) == 5 and len(decoded) == 11
 
 
-def test_a_torn_list_is_made_anew(tree, tmp_path, decoded):
+def test_a_torn_list_is_rebuilt(tree, tmp_path, decoded):
     checked(tree, tmp_path)
     (file,) = tmp_path.glob("checked-*/unreadable.json")
     whole = file.read_text()
@@ -123,7 +125,7 @@ def test_a_torn_list_is_made_anew(tree, tmp_path, decoded):
         assert file.read_text() == whole
 
 
-def test_a_place_that_cannot_be_written_says_what_to_type(tree, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error_with_what_to_type(tree, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"(?s)cannot write to .*CRATE_CACHE=FOLDER"):
         checked(tree, tmp_path / "file")

@@ -38,7 +38,7 @@ class Reference:
 
     @property
     def arguments(self) -> dict:
-        """The configuration of the case, as arguments of CRATE."""
+        """Return the configuration of the case, as arguments of CRATE."""
         config = self.config
         return {
             "img_size": config["image_size"],
@@ -76,7 +76,7 @@ def cls_reference() -> Reference:
 
 @pytest.fixture(params=[CRATE, with_timm], ids=["class", "timm"])
 def model(request, reference: Reference) -> nn.Module:
-    """Our model with the weights of the reference, built by the class and by timm."""
+    """Return our model with the weights of the reference, built by the class and by timm."""
     build: Callable[..., nn.Module] = request.param
     model = build(**reference.arguments).double()
     model.load_state_dict(convert(reference.under("state_dict/")))

@@ -37,12 +37,12 @@ def test_the_model_is_timms_own_fitted_to_the_data(name, monkeypatch):
     assert torch.equal(ours(x), theirs(x))
 
 
-def test_crate_is_one_of_them_and_a_pair_is_a_size():
+def test_timm_builds_crate_and_accepts_a_pair_as_image_size():
     model = create(**kwargs("crate_tiny_patch16_224", [16, 32], patch_size=8, depth=1))
     assert isinstance(model, CRATE) and model.patch_embed.grid_size == (2, 4)
 
 
-def test_what_the_meta_device_refuses_the_cpu_refuses_and_the_named_size_fits():
+def test_a_size_that_the_check_refuses_fails_on_the_cpu_and_the_suggested_one_works():
     with pytest.raises(
         ArgumentError, match=r"does not fit.*\n  allowed: 32, 64,.* pixels"
     ) as refused:
@@ -65,7 +65,7 @@ def test_what_the_meta_device_refuses_the_cpu_refuses_and_the_named_size_fits():
         (kwargs("crate_tiny_patch16_224", sparsty=1), "allowed: sparsity, "),
     ],
 )
-def test_what_cannot_train_is_refused(given, message):
+def test_a_model_that_cannot_train_is_refused(given, message):
     with pytest.raises(ValueError) as refused:
         check((1, 32, 32), 10, **given)
     assert message in str(refused.value)
@@ -90,7 +90,7 @@ def test_the_error_names_what_to_type(composed, typed, fix):
     assert str(refused.value).endswith(f"  type:    {fix}")
 
 
-def test_what_the_user_gives_wins_where_the_model_can_do_it():
+def test_a_model_with_dynamic_img_size_may_differ_from_the_size_of_the_data():
     check((1, 32, 32), 10, **kwargs("vit_tiny_patch16_224", 64, dynamic_img_size=True))
 
 

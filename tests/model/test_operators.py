@@ -1,4 +1,4 @@
-"""A layer's operators are rows of two tables, or classes of the user, by name or as they are."""
+"""Operators of a layer are rows of two tables or classes of the user, as such or by name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SMALL["num_heads"] = 3
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
-    """A folder of the user's own modules, as --config-dir makes it importable."""
+    """Return a folder of the user's own modules, made importable as by --config-dir."""
     folder = tmp_path_factory.mktemp("mine")
     (folder / "my_operators.py").write_text(CODE)
     (folder / "my_parts.py").write_text("width = 2\n")
@@ -77,7 +77,7 @@ def images():
 
 
 def test_the_names_that_the_configuration_knows_are_the_rows():
-    """Torch-free code reads the names from the schema; both have to be changed together."""
+    """Code without torch reads the names from the schema; both have to be changed together."""
     choices = {name: field.metadata["choices"] for name, field in fields(Schema).items()}
     assert choices["compression"] == tuple(COMPRESSIONS)
     assert choices["sparsifier"] == tuple(SPARSIFIERS)

@@ -1,4 +1,4 @@
-"""timm's tools that look inside a model find in CRATE the tensors of its trace."""
+"""timm's tools that look inside a model give the tensors of CRATE's trace."""
 
 from __future__ import annotations
 

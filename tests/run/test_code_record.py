@@ -1,4 +1,4 @@
-"""A run's code is the files that it imports, the user's own included, and nothing else."""
+"""The code of a run is exactly the files that it imports, the user's own included."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODULES = {
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
-    """A folder of the user's own modules, on the path to import from."""
+    """Return a folder of the user's own modules, which is on the import path."""
     for name, text in MODULES.items():
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)

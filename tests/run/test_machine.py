@@ -20,7 +20,7 @@ int cuDeviceGetCount(int *count) { *count = 2; return 0; }
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
-    """Return what `device_errors(...)` is, in a process whose driver returns `result`."""
+    """Return the value of `device_errors(...)` in a process whose driver returns `result`."""
 
     def asking(result: int, arguments: str) -> str:
         folder = tmp_path_factory.mktemp("driver")

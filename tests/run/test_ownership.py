@@ -1,4 +1,4 @@
-"""One process owns a live run folder, and a dead one's folder is free."""
+"""One process owns a live run folder, and the folder of a dead process is free."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def stamp(file, age_s):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Watches of half a second."""
+    """Shorten the watch for other owners to half a second."""
     monkeypatch.setattr("crate.run.liveness.WATCH_S", 0.5)
     monkeypatch.setattr("crate.run.liveness.POLL_S", 0.01)
 
@@ -76,8 +76,8 @@ def test_another_hosts_owner_holds_until_its_file_is_old(tmp_path, short):
 
 
 @pytest.mark.parametrize("age_s", [STALE_S + 300, -600, -30 * 86400], ids=["old", "ahead", "month"])
-def test_no_clock_alone_frees_a_folder_or_blocks_it(tmp_path, short, age_s):
-    """Stamps of machines whose clocks differ, on a file system where each stamps its own files."""
+def test_a_wrong_clock_neither_frees_nor_blocks_a_folder(tmp_path, short, age_s):
+    """Simulate machines whose clocks differ, on a file system where each stamps its own files."""
     owner = Ownership.take(tmp_path)
     rewrite(tmp_path, host="elsewhere", heartbeat=time.time() - age_s)
     file, stop = record(tmp_path)[0], threading.Event()
@@ -142,8 +142,8 @@ def test_an_owner_file_that_names_nobody_holds_while_it_is_young(tmp_path, short
     assert Ownership.take(tmp_path).number == 4
 
 
-def test_nothing_is_left_behind_by_the_heartbeat_after_release(tmp_path, monkeypatch):
-    """A beat that is being written when the folder is released ends before that."""
+def test_the_heartbeat_leaves_no_file_after_release(tmp_path, monkeypatch):
+    """The release waits for a heartbeat that is being written."""
     writing, go_on = threading.Event(), threading.Event()
     replace_file = os.replace
 
@@ -177,7 +177,7 @@ def test_a_requeued_job_takes_its_own_folder_back_at_once(tmp_path, monkeypatch)
     assert Ownership.take(tmp_path).number == 2
 
 
-def test_an_owner_that_was_replaced_knows(tmp_path, short):
+def test_an_owner_that_was_replaced_no_longer_holds_its_folder(tmp_path, short):
     owner = Ownership.take(tmp_path)
     assert owner.is_held()
     rewrite(tmp_path, host="elsewhere")
@@ -200,7 +200,7 @@ def take(folder, barrier, queue):
 
 
 @pytest.mark.parametrize("left_behind", [False, True], ids=["new folder", "after a dead owner"])
-def test_of_many_that_try_at_once_one_succeeds(tmp_path, left_behind):
+def test_only_one_of_many_processes_takes_a_folder(tmp_path, left_behind):
     context = multiprocessing.get_context("spawn")
     for attempt in range(3):
         folder = tmp_path / str(attempt)
@@ -218,7 +218,7 @@ def test_of_many_that_try_at_once_one_succeeds(tmp_path, left_behind):
         assert outcomes == ["owner"] + ["refused"] * 7
 
 
-def test_an_owner_whose_folder_was_taken_meanwhile_is_told(tmp_path, monkeypatch):
+def test_an_owner_is_notified_when_its_folder_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr("crate.run.ownership.BEAT_S", 0.01)
     owner, is_lost, beats = Ownership.take(tmp_path), threading.Event(), []
     owner.keep_alive(lambda: beats.append(1), lost=is_lost.set)
@@ -236,7 +236,7 @@ def hold(folder, number, events):
         events.put(("out", number))
 
 
-def test_of_many_that_want_a_lock_each_has_it_alone(tmp_path):
+def test_only_one_process_holds_a_lock_at_a_time(tmp_path):
     context = multiprocessing.get_context("fork")
     events = context.Queue()
     processes = [context.Process(target=hold, args=(tmp_path / "new", n, events)) for n in range(5)]
@@ -249,7 +249,7 @@ def test_of_many_that_want_a_lock_each_has_it_alone(tmp_path):
     assert sorted(number for _, number in order[1::2]) == [0, 1, 2, 3, 4]
 
 
-def test_who_waits_for_a_lock_says_so_once_and_has_it_when_it_is_released(tmp_path, caplog):
+def test_a_process_that_waits_for_a_lock_logs_it_once_and_gets_it_on_release(tmp_path, caplog):
     owner = Ownership.take(tmp_path)
     threading.Timer(1, owner.release).start()
     with caplog.at_level("INFO", "crate"), held(tmp_path, "the lock of a test"):
@@ -258,13 +258,13 @@ def test_who_waits_for_a_lock_says_so_once_and_has_it_when_it_is_released(tmp_pa
     assert Ownership.take(tmp_path).number == 3  # it was given back
 
 
-def test_patience_with_a_lock_ends(tmp_path):
+def test_waiting_for_a_lock_times_out(tmp_path):
     Ownership.take(tmp_path)
     with pytest.raises(Busy, match=f"process {os.getpid()}"), held(tmp_path, "it", patience_s=0.3):
         raise AssertionError("has the lock of another")
 
 
-def test_a_lock_that_cannot_be_written_says_what_to_type(tmp_path):
+def test_a_lock_that_cannot_be_written_is_an_error_with_what_to_type(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(UserError, match=r"(?s)cannot write to .*file/lock.*outputs=FOLDER"),
@@ -289,7 +289,7 @@ def test_a_run_that_slept_while_another_took_its_folder_writes_nothing_more(tmp_
     assert status(folder)["state"] == "running"
 
 
-def test_an_owner_notices_that_the_folder_was_made_anew(tmp_path):
+def test_an_owner_notices_that_the_folder_was_created_again(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     owner = Ownership.take(folder)

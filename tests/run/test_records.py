@@ -1,4 +1,4 @@
-"""Records and metrics: what is read back, what is called damaged, and what is kept."""
+"""Records and metrics: which are read back, which are reported as damaged, and which are kept."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_record_reads_back_as_it_was_and_keeps_what_it_does_not_know(tmp_path)
         (Manifest, "[" * 100_000, "damaged"),
     ],
 )
-def test_damage_is_named_and_the_file_kept(tmp_path, kind, text, reason):
+def test_a_damaged_record_is_named_and_its_file_is_kept(tmp_path, kind, text, reason):
     file = tmp_path / "record.json"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
     damaged = file.read_bytes()
@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_read_is_not_replaced(tmp_path):
     assert (tmp_path / "status.json").is_dir()
 
 
-def test_a_live_run_writes_its_status_again_in_place_of_a_damaged_one(tmp_path):
+def test_a_live_run_replaces_a_damaged_status(tmp_path):
     folder = RunFolder(tmp_path)
     folder.update_status(state="running", step=5, attempts=2)
     (tmp_path / "status.json").write_text("{")
@@ -138,7 +138,7 @@ def test_a_status_of_version_1_is_read_and_kept_in_the_new_form(tmp_path):
 
 
 def test_a_point_that_runs_in_a_snapshot_of_version_1_is_read_after_a_launch_of_version_2(tmp_path):
-    """It keeps the fields that it does not know, the number of the version among them."""
+    """The old code keeps unknown fields, among them the number of the version."""
     RunFolder(tmp_path).update_status(state="queued", best=50.0, last=40.0)
     values = json.loads((tmp_path / "status.json").read_text())
     assert (values["version"], values["best"]) == (2, 50.0)
@@ -148,7 +148,7 @@ def test_a_point_that_runs_in_a_snapshot_of_version_1_is_read_after_a_launch_of_
     assert (status.state, status.best, status.last) == ("finished", 80.0, 70.0)
 
 
-def test_a_damaged_meta_is_kept_and_its_run_goes_on(tmp_path):
+def test_a_damaged_meta_is_kept_and_its_run_resumes(tmp_path):
     folder = RunFolder(tmp_path)
     folder.update_meta(revision=None, auto={"precision": "bf16"}, code={"a.py": "1"})
     folder.update_meta(ranks=2)

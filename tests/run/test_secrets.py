@@ -1,4 +1,4 @@
-"""A secret's value is redacted where people read, refused in names, and kept in what is run."""
+"""A secret is redacted where people read it, refused in names, and kept where code reads it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORD = "trivialaugment"  # a value that a configuration needs, as a secret's
 
 @pytest.fixture
 def environment(monkeypatch):
-    """Sets variables for the test, as the only ones that are read for secrets."""
+    """Set variables for the test, as the only ones that are read for secrets."""
 
     def set_variables(**variables: str) -> None:
         monkeypatch.setattr(os, "environ", variables | {"NETRC": "/nonexistent"})
@@ -84,7 +84,7 @@ def test_a_failure_is_recorded_without_secrets_and_a_path_with_one_stays_a_path(
     assert status["reason"] == "no <A_KEY>" and status["claim"] == claim.to_json()
 
 
-def test_a_sweep_whose_values_equal_a_secret_runs_and_shows_them_nowhere(tmp_path):
+def test_a_sweep_whose_values_equal_a_secret_runs_and_never_shows_them(tmp_path):
     words = (*TINY, "train.epochs=1", "data.workers=0", f"outputs={tmp_path}", f"augment={WORD}")
     environment = {"DEMO_KEY": WORD}
     refused = launch("-m", *words, f"name={WORD}", **environment)

@@ -1,4 +1,4 @@
-"""A file's digest changes with what its code does, and with nothing else, on every Python."""
+"""A file's digest changes with what its code does, and only with that, on every Python."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from tests.launching import metrics
 def ask(
     outputs: Path, *words: str, answer: str = "", **environment: str
 ) -> subprocess.CompletedProcess:
-    """Run a command to its end; `answer` is typed when it asks."""
+    """Run a command to its end; type `answer` if it asks."""
     command = [sys.executable, "-m", "crate.sweep", f"--outputs={outputs}", *words]
     return subprocess.run(
         command,

@@ -68,7 +68,7 @@ class Odd(torch.nn.Module):
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
-    """Slurm of two nodes, with accounting, and arrays of at most three jobs."""
+    """Start a Slurm of two nodes, with accounting, and arrays of at most three jobs."""
     missing = slurm_cluster.missing(accounting=True)
     if missing and "REQUIRE_PACKAGES" not in os.environ:
         pytest.skip(f"no Slurm here: {', '.join(missing)} missing")
@@ -80,7 +80,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def odd(tmp_path):
-    """A folder for --config-dir with the model `odd`; returns the arguments that choose it."""
+    """Write a folder for --config-dir with the model `odd`; return the arguments that choose it."""
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "odd.py").write_text(ODD)
     (tmp_path / "mine" / "model" / "odd.yaml").write_text(

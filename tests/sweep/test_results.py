@@ -25,7 +25,7 @@ RUNS = {
 
 @pytest.fixture
 def sweep(tmp_path) -> SweepFolder:
-    """A sweep of four finished runs, and a fifth that failed."""
+    """Return a sweep of four finished runs, and a fifth that failed."""
     folder = SweepFolder.create(tmp_path, "depth", [])
     points = {}
     for number, ((depth, seed), (losses, top1)) in enumerate(RUNS.items()):

@@ -51,13 +51,13 @@ def run(tmp_path, monkeypatch):
 SLURM = {"slurm": "7_1"}
 
 
-def test_what_never_began_is_new(tmp_path):
+def test_a_run_that_never_began_is_new(tmp_path):
     state = look({"a": None})["a"]
     assert (state.state, state.status, state.is_active) == ("new", Status(), False)
 
 
 @pytest.mark.parametrize("state", ["finished", "failed", "stopped"])
-def test_what_a_run_said_of_its_end_holds(run, state):
+def test_the_recorded_end_of_a_run_overrides_slurm(run, state):
     assert run(state=state, reason="why")[0] == state
     assert run(state=state, reason="why", claim=SLURM, sacct="7_1|FAILED")[0] == state
     assert run(state=state, reason="why", claim=SLURM, squeue=None)[0] == state
@@ -74,7 +74,7 @@ def test_a_live_run_is_running_until_it_makes_no_step(run):
     assert silent == ("stalled", "its job runs, but its process sends no heartbeat")
 
 
-def test_what_waits_in_slurm_is_queued_and_requeued_too(run):
+def test_a_job_that_waits_in_slurm_is_queued_also_when_requeued(run):
     for word in ("queued", "running", "stopped", "failed"):
         assert run(state=word, claim=SLURM, squeue="7_1|PENDING") == ("queued", None), word
     assert run(state="stopped", claim=SLURM, squeue="7_1|COMPLETING") == ("queued", None)
@@ -82,8 +82,8 @@ def test_what_waits_in_slurm_is_queued_and_requeued_too(run):
     assert run(state="failed", claim=SLURM, squeue=ended, reason="x")[0] == "failed"
 
 
-def test_what_slurm_requeues_just_now_is_not_retried(run):
-    """squeue says COMPLETING of it, as of a job that ends; its end time tells them apart."""
+def test_a_job_that_slurm_is_requeuing_is_not_retried(run):
+    """squeue reports COMPLETING, as for a job that ends; only the latter has an end time."""
     for word in ("queued", "running", "stopped", "failed"):
         requeued = run(state=word, claim=SLURM, squeue="7_1|COMPLETING|N/A", reason="x")
         assert requeued == ("queued", None), word
@@ -105,13 +105,13 @@ def test_a_job_that_ended_before_its_run_began_is_failed_and_not_lost(run, tmp_p
     assert run(**queued, squeue="7_1|PENDING") == ("queued", None)  # requeued since
 
 
-def test_nothing_is_called_lost_while_slurm_does_not_answer(run):
+def test_no_run_is_lost_while_slurm_does_not_answer(run):
     assert run(state="queued", claim=SLURM, squeue=None) == ("queued", "Slurm does not answer")
     assert run(state="running", claim=SLURM, squeue=None) == ("stalled", "Slurm does not answer")
     assert run(state="queued", claim=SLURM, squeue="")[0] == "lost"
 
 
-def test_nothing_is_lost_whose_launcher_another_checkout_has(run):
+def test_a_run_of_an_unknown_launcher_is_not_lost(run):
     foreign = {"launcher": "lsf", "job": "7"}
     reason = "this checkout has no launcher lsf"
     assert run(state="queued", claim=foreign) == ("queued", reason)
@@ -131,11 +131,11 @@ def test_nothing_is_lost_whose_launcher_another_checkout_has(run):
         ("FAILED", "dead"),
     ],
 )
-def test_slurms_own_word_names_the_end_of_a_silent_run(run, tool, slurm, state):
+def test_slurm_decides_the_state_of_a_silent_run(run, tool, slurm, state):
     assert run(state="running", claim=SLURM, **{tool: f"7_1|{slurm}"})[0] == state
 
 
-def test_without_any_memory_of_the_job_a_silent_run_is_dead(run):
+def test_a_silent_run_whose_job_slurm_does_not_know_is_dead(run):
     assert run(state="running", claim=SLURM)[0] == "dead"
     assert run(state="running", claim=SLURM, sigterm_at=1.0)[1].startswith("ended after SIGTERM")
     assert run(state="running", claim=SLURM, sacct="7_2|TIMEOUT")[0] == "dead"  # another's
@@ -159,7 +159,7 @@ def test_a_claim_holds_while_its_process_lives(run, tmp_path):
     assert run(state="queued", claim={"pool": str(pool)})[0] == "queued"
 
 
-def test_what_was_cancelled_is_cancelled_wherever_it_was(run):
+def test_a_cancelled_run_is_cancelled_in_every_state_but_finished(run):
     me = {"process": this_process().to_json()}
     assert run(state="queued", claim=me, cancelled=True)[0] == "cancelled"
     assert run(state="running", cancelled=True)[0] == "cancelled"
@@ -167,7 +167,7 @@ def test_what_was_cancelled_is_cancelled_wherever_it_was(run):
     assert run(state="finished", cancelled=True)[0] == "finished"
 
 
-def test_other_code_shows_where_it_is_asked_for(tmp_path):
+def test_changed_code_is_reported_on_request(tmp_path):
     (tmp_path / "status.json").write_text(
         '{"state": "finished", "last_top1": 1.0, "best_top1": 1.0}'
     )
@@ -177,7 +177,7 @@ def test_other_code_shows_where_it_is_asked_for(tmp_path):
     assert reason == f"{OTHER_CODE}: launch.py, nowhere.py"
 
 
-def test_slurm_is_asked_once_for_all(tmp_path, monkeypatch):
+def test_slurm_is_queried_once_for_all_runs(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     calls = tmp_path / "calls"
     for name in ("squeue", "sacct"):

@@ -1,4 +1,4 @@
-"""One decision for single runs and sweeps: start, go on, set aside, ask, or done."""
+"""One decision for single runs and sweeps: start, resume, set aside, ask, or done."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FINISHED = Status(state="finished", last=1.0, best=1.0)
 
 @pytest.fixture
 def changed(monkeypatch):
-    """Let the caller choose what has changed since a run was trained."""
+    """Return a function that sets the changes since a run was trained."""
 
     def choose(what):
         monkeypatch.setattr(decision, "changes", lambda meta, data: what)
@@ -37,7 +37,7 @@ def test_a_configuration_without_a_folder_starts_whatever_it_says(changed):
 
 
 @pytest.mark.parametrize("state", [None, "queued", "running", "stopped", "failed"])
-def test_an_unfinished_run_goes_on_unless_it_is_to_start_anew(changed, tmp_path, state):
+def test_an_unfinished_run_resumes_unless_a_rerun_is_requested(changed, tmp_path, state):
     changed(CODE | DATA)
     status = Status(state=state, step=7)
     assert verdict(tmp_path, status) is Verdict.GO_ON
@@ -80,7 +80,7 @@ def test_each_kind_of_change_is_asked_about_once_and_by_its_own_key(changed, tmp
     assert questions(decisions[2:]) == []
 
 
-def test_an_unfinished_run_that_goes_on_differently_is_warned_of(changed, tmp_path):
+def test_resuming_an_unfinished_run_with_other_code_warns(changed, tmp_path):
     changed(CODE)
     assert mixed(tmp_path, Config()) == []
     RunFolder(tmp_path).update_status(step=7)

@@ -1,4 +1,4 @@
-"""A full disk costs a run only what could not be written meanwhile."""
+"""A full disk costs a run only the files that could not be written in the meantime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUN = (*TINY, "train.epochs=12", "train.log_every_steps=1", "train.checkpoint_ev
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 2 MB."""
+    """Mount a disk of 2 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
@@ -28,7 +28,7 @@ def disk(tmp_path):
 
 
 def fill(disk):
-    """Use up all the room that is left."""
+    """Fill the free space of the disk."""
     with open(disk / "filler", "wb", buffering=0) as file:
         for size in (65536, 1):
             try:
@@ -43,7 +43,7 @@ def wait_until_logged(process, text):
         pass
 
 
-def test_a_checkpoint_that_finds_no_room_says_what_the_disk_said(disk):
+def test_a_checkpoint_that_does_not_fit_on_the_disk_reports_its_error(disk):
     """torch raises RuntimeError, not OSError, when a record is larger than the file's buffer."""
     for values in ({"text": "x" * 3_000_000}, {"model": torch.zeros(1_000_000)}):
         with pytest.raises(OSError, match="No space left on device"):
@@ -51,7 +51,7 @@ def test_a_checkpoint_that_finds_no_room_says_what_the_disk_said(disk):
         assert not list(disk.iterdir())
 
 
-def test_a_run_goes_on_over_a_disk_that_is_full_for_a_while(disk, tmp_path):
+def test_a_run_continues_while_the_disk_is_full_for_a_while(disk, tmp_path):
     assert launch(*RUN, f"outputs={tmp_path / 'reference'}").returncode == 0
     process = start(*RUN, f"outputs={disk}")
     wait_for_step(process, disk, 20)
@@ -68,7 +68,7 @@ def test_a_run_goes_on_over_a_disk_that_is_full_for_a_while(disk, tmp_path):
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_a_disk_that_stays_full_ends_the_run_by_name_and_it_goes_on_later(disk):
+def test_a_disk_that_stays_full_ends_the_run_with_a_message_and_the_run_resumes_later(disk):
     process = start(*RUN, f"outputs={disk}")
     wait_for_step(process, disk, 20)
     fill(disk)

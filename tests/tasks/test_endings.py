@@ -1,4 +1,4 @@
-"""However a run ends, its status, its exit code and Slurm agree."""
+"""The status and the exit code of a run agree with Slurm, whatever ends the run."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Net(torch.nn.Linear):
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """The arguments that choose the model `net`, which lies in a folder for --config-dir."""
+    """Return the arguments that choose the model `net`, which lies in a folder for --config-dir."""
     mine = tmp_path_factory.mktemp("mine")
     (mine / "nets.py").write_text(NET)
     for group, text in (
@@ -103,7 +103,7 @@ def test_a_run_that_made_its_last_step_finishes_whatever_signals_come(own, tmp_p
 
 
 @pytest.mark.parametrize("mode", ["removed run", "removed outputs"])
-def test_a_run_whose_folder_was_removed_says_so_ends_and_writes_no_more(own, tmp_path, mode):
+def test_a_run_whose_folder_was_removed_logs_it_ends_and_writes_no_more(own, tmp_path, mode):
     outputs = tmp_path / "outputs"
     done = launch(*own, f"model.kwargs.mode='{mode}'", "train.epochs=9999", f"outputs={outputs}")
     assert done.returncode == 1 and "was removed or renamed while its run was at work" in (
@@ -128,7 +128,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_opened_again(
     assert training._take() == (folder.path, None) and owner_of(folder.path) is not None
 
 
-def test_a_preemption_while_python_starts_is_kept_for_the_job():
+def test_a_preemption_during_start_up_reaches_the_job():
     code = (
         "import os, signal; os.kill(os.getpid(), signal.SIGUSR2); print('imports');"
         "signal.signal(signal.SIGUSR2, lambda *_: print('requeued'));"

@@ -1,4 +1,4 @@
-"""A run's checkpoint is evaluated on other data sets, their images prepared as its own were."""
+"""A checkpoint is evaluated on other data sets, with images prepared as those of its run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.launching import TINY
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """The evaluation split of the digits as colour files, with a folder for each class."""
+    """Return the evaluation split of the digits as colour files, with a folder for each class."""
     folder = tmp_path_factory.mktemp("digits")
     for split in ("train", "val"):
         for number, (image, label) in enumerate(Digits("val")):
@@ -37,7 +37,7 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture
 def best(composed, tmp_path):
-    """A checkpoint for the digits, whose weights are random."""
+    """Return a checkpoint for the digits with random weights."""
     config = prepare(composed(*TINY, "data.mean=[0.3]", "data.std=[0.2]"))
     torch.manual_seed(0)
     model = build_model(config, torch.device("cpu"))
@@ -119,7 +119,7 @@ def test_another_number_of_classes_is_refused(evaluated, roots):
         ("imagefolder", "n00000000"),
     ],
 )
-def test_data_sets_tell_the_names_of_their_classes(composed, roots, name, first):
+def test_data_sets_have_class_names(composed, roots, name, first):
     typed = [f"data.root={roots[name]}"] if name in roots else []
     data = prepare(composed(f"data={name}", *typed)).data
     names = label_names(load_splits(replace(data, val_fraction=0.5))["train"], data.num_classes)

@@ -1,4 +1,4 @@
-"""An export is what timm loads, with the run's very logits, and is there whole or not at all."""
+"""timm loads an export and gets exactly the run's logits; an export is complete or absent."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_it_may_be_fine_tuned_from(composed, tmp_path):
     assert all(map(torch.equal, other.state_dict().values(), model.state_dict().values()))
 
 
-def test_the_data_need_not_be_there(composed, roots, tmp_path):
+def test_an_export_does_not_need_the_data(composed, roots, tmp_path):
     root = f"data.root={roots['imagefolder']}"
     path = tmp_path / "x.pt"
     saved(composed, path, "data=imagefolder", root, "data.img_size=32", "model.depth=1")
@@ -90,7 +90,7 @@ def test_the_data_need_not_be_there(composed, roots, tmp_path):
     assert json.loads((folder / "config.json").read_text())["num_classes"] == 3
 
 
-def test_the_folder_is_ones_own_choice_and_holds_nothing_else(composed, tmp_path):
+def test_the_user_chooses_the_folder_and_it_holds_only_an_export(composed, tmp_path):
     path = tmp_path / "best.pt"
     saved(composed, path, "model.depth=1")
     target = tmp_path / "a" / "folder"
@@ -107,7 +107,7 @@ def test_the_folder_is_ones_own_choice_and_holds_nothing_else(composed, tmp_path
     assert (target / "thesis.tex").read_text() == "mine"
 
 
-def test_it_is_there_whole_or_not_at_all(composed, tmp_path, monkeypatch):
+def test_an_export_is_complete_or_absent(composed, tmp_path, monkeypatch):
     path = tmp_path / "best.pt"
     saved(composed, path, "model.depth=1")
     typed = ("task=export", f"checkpoint={path}")
@@ -133,7 +133,7 @@ def test_it_is_there_whole_or_not_at_all(composed, tmp_path, monkeypatch):
 def test_a_model_that_timm_does_not_know_is_exported_with_its_class(
     composed, tmp_path, caplog, monkeypatch
 ):
-    """Its weights may share memory, which safetensors alone refuses."""
+    """The weights may share memory, which safetensors refuses."""
     (tmp_path / "tied_weights.py").write_text(
         "import torch\n"
         "class Tied(torch.nn.Linear):\n"

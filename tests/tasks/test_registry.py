@@ -1,4 +1,4 @@
-"""Tasks: a table for ours, and modules of the user's own, which get a typed configuration."""
+"""Tasks are rows of a table or modules of the user, and get a typed configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(request):
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
-    """A folder for --config-dir: a package with a task, one file with another, and a YAML file."""
+    """Return a folder for --config-dir: a package and a file with a task each, and a YAML file."""
     folder = tmp_path_factory.mktemp("mine")
     (folder / "research").mkdir()
     (folder / "research" / "counting.py").write_text(COUNTING)
@@ -96,7 +96,7 @@ def test_mistakes_beside_a_users_own_task_are_explained(mine):
     assert done.returncode == 1 and "RuntimeError: three" in done.stderr, done
 
 
-def test_a_users_own_task_that_cannot_run_says_so(mine):
+def test_a_users_own_task_that_cannot_run_is_an_error(mine):
     done = launch(f"--config-dir={mine}", "task=lost")
     assert done.returncode == 1 and "no task exprot; did you mean task=export?" in done.stderr, done
     done = launch(f"--config-dir={mine}", "task=empty_task")
@@ -111,7 +111,7 @@ def test_a_users_own_task_that_cannot_run_says_so(mine):
     ), done
 
 
-def test_a_typo_is_no_module(monkeypatch):
+def test_only_a_users_dotted_name_is_registered_as_a_task(monkeypatch):
     stored = []
     store = registry.ConfigStore.instance()
     monkeypatch.setattr(store, "store", lambda name, *_, **__: stored.append(name))

@@ -1,4 +1,4 @@
-"""Trackers lose nothing, leak nothing, and cannot hold up a run, whatever their server does."""
+"""Trackers lose no metric, leak no secret, and never block a run, whatever their server does."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sync(folder: Path, server: Server) -> None:
 
 
 def killed_and_resumed(outputs: Path, *arguments: str, **environment: str) -> Path:
-    """A run that was killed at step 15 and went on from step 10; returns its folder."""
+    """Return the folder of a run that was killed at step 15 and resumed from step 10."""
     words = (*arguments, "train.checkpoint_every_steps=10", f"outputs={outputs}")
     process = start(*words, **environment)
     wait_for_step(process, outputs, 15)
@@ -94,7 +94,7 @@ def test_online_the_server_has_the_run_and_its_rows(tmp_path):
     assert config["model"]["embed_dim"] == 16 and config["swept"] == {"model.sparsity": 0.1}
 
 
-def test_a_killed_run_goes_on_under_its_id(tmp_path):
+def test_a_killed_run_resumes_under_its_id(tmp_path):
     with Server() as server:
         folder = killed_and_resumed(tmp_path, *WANDB, **server.environment)
         assert set(server.runs) == {identity(folder)}
@@ -125,7 +125,7 @@ def test_a_server_out_of_order_costs_a_run_nothing(behaviour, tmp_path):
     assert "online failed" in log_of(folder) and "of 24 rows dropped" in log_of(folder)
 
 
-def test_left_to_choose_it_goes_offline_where_no_server_answers(tmp_path):
+def test_auto_goes_offline_if_no_server_answers(tmp_path):
     with Server("hangs") as server:
         assert launch(*WANDB, f"outputs={tmp_path}", **server.environment).returncode == 0
     assert "offline as run" in log_of(run_folder(tmp_path))
@@ -248,7 +248,7 @@ def test_a_server_gets_the_keys_of_a_configuration_and_nothing_that_storing_it_a
 
 
 @pytest.mark.parametrize("package", ["wandb", "tensorboard"])
-def test_a_missing_package_is_said_before_the_run_starts(package, composed, monkeypatch):
+def test_a_missing_package_is_an_error_before_the_run_starts(package, composed, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)  # Python's way to say: cannot be imported
     with pytest.raises(UserError, match=f"pip install {package}"):
         typed(composed(f"tracker={package}"))

@@ -1,4 +1,4 @@
-"""A wandb server on the loopback, as small as wandb's client admits, that can misbehave."""
+"""A minimal wandb server on the loopback interface, which can misbehave."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Server(ThreadingHTTPServer):
         }
 
     def take(self, run: str, files: dict) -> None:
-        """Keeps the history among the pieces of files that a run sends."""
+        """Keep the history among the pieces of files that a run sends."""
         piece = files.get("wandb-history.jsonl", {"offset": 0, "content": []})
         lines = self.history.setdefault(run, {})
         for number, line in enumerate(piece["content"], piece["offset"]):

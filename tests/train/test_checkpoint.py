@@ -1,4 +1,4 @@
-"""A checkpoint that is torn, altered, foreign or a program is refused, and the older one used."""
+"""A truncated, altered, foreign or malicious checkpoint is refused; the previous one is used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EPOCH = 23
 
 @pytest.fixture(scope="module")
 def stopped_run(tmp_path_factory):
-    """The outputs of a run of two epochs whose last checkpoint's finish was undone."""
+    """Return the outputs of a run of two epochs that is not marked finished."""
     outputs = tmp_path_factory.mktemp("stopped")
     done = launch(*RUN, f"outputs={outputs}")
     assert done.returncode == 0, done.stderr
@@ -52,7 +52,7 @@ def checkpoint(outputs, step):
 
 
 class Malicious:
-    """Unpickled carelessly, this makes a file."""
+    """An object that creates a file when it is unpickled without care."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -93,7 +93,7 @@ DAMAGES = (
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_checkpoint_is_passed_over_aloud_for_the_one_before_it(outputs, how, tmp_path):
+def test_a_damaged_checkpoint_is_logged_and_the_previous_one_is_loaded(outputs, how, tmp_path):
     damage(checkpoint(outputs, 46), how, tmp_path)
     done = launch(*RUN, f"outputs={outputs}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -103,7 +103,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_for_the_one_before_it(outputs
     assert not (tmp_path / "ran").exists()
 
 
-def test_with_no_whole_checkpoint_left_a_run_refuses_to_start_from_nothing(outputs, tmp_path):
+def test_a_run_without_an_intact_checkpoint_refuses_to_start_again(outputs, tmp_path):
     for step in (40, 46):
         damage(checkpoint(outputs, step), "truncated", tmp_path)
     done = launch(*RUN, f"outputs={outputs}")
@@ -124,7 +124,7 @@ def test_evaluation_refuses_a_damaged_checkpoint(outputs, how, tmp_path):
 
 
 def test_no_flipped_bit_changes_a_weight_unseen(tmp_path):
-    """Wherever a bit flips, reading fails or returns exactly what was written."""
+    """Whichever bit flips, reading fails or returns exactly the written values."""
     file, values = tmp_path / "a.pt", {"model": {"w": torch.randn(64, 8)}, "step": 3}
     write(file, values)
     content, draw, refused = file.read_bytes(), random.Random(0), 0
@@ -165,7 +165,7 @@ def test_another_configurations_checkpoint_is_refused(tmp_path, caplog):
     assert "of another configuration" in caplog.text
 
 
-def test_every_generator_goes_on_where_it_was():
+def test_every_generator_resumes_its_sequence():
     import numpy
 
     states = generator_states()

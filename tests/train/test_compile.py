@@ -1,4 +1,4 @@
-"""Compiled layers: where, once for all, and with the numbers of the plain ones."""
+"""Layers are compiled once, where it pays, and give the results of uncompiled ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_auto_compiles_where_the_run_is_long_enough(composed, monkeypatch):
     )[0]
 
 
-def test_what_was_decided_first_or_is_asked_for_holds(composed):
+def test_the_first_decision_and_an_explicit_choice_are_kept(composed):
     config = typed(composed())
     assert decide(config, CPU, 1_437, "on")[0] and not decide(config, CPU, 1_437, "off")[0]
     asked = typed(composed("train.compile=off"))
@@ -69,7 +69,7 @@ def test_what_was_decided_first_or_is_asked_for_holds(composed):
         typed(composed("train.compile=perhaps"))
 
 
-def test_without_a_compiler_auto_goes_on_and_on_is_refused(composed, monkeypatch):
+def test_without_a_compiler_auto_trains_uncompiled_and_on_is_refused(composed, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     long = big(composed, "data.img_size=224", "model.patch_size=16", "train.epochs=90")
     assert decide(long, CPU, 50_000) == (False, "there is no C++ compiler no-such-compiler")
@@ -110,7 +110,7 @@ def test_a_model_that_cannot_recompute_is_refused(composed):
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """What two processes compiled, one after the other, with another lambda and eta."""
+    """Return what two processes compiled, one after the other, with another lambda and eta."""
     folder, counts = tmp_path_factory.mktemp("compiled"), []
     for values in (("0.1", "0.1"), ("0.37", "0.05")):
         done = subprocess.run(

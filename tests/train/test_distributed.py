@@ -119,7 +119,7 @@ def test_three_ranks_add_up_in_the_same_order_after_a_resume(tmp_path):
     assert metrics(run_folder(tmp_path / "cut")) == metrics(run_folder(tmp_path / "whole"))
 
 
-def test_a_run_of_two_ranks_goes_on_as_one(tmp_path, alone):
+def test_a_run_of_two_ranks_resumes_on_one(tmp_path, alone):
     processes = start_ranks(*RUN, f"outputs={tmp_path}")
     wait_for_step(processes[0], tmp_path, 20)
     processes[1].send_signal(signal.SIGTERM)
@@ -131,7 +131,7 @@ def test_a_run_of_two_ranks_goes_on_as_one(tmp_path, alone):
             assert abs(row["train/loss"] - other["train/loss"]) < 1e-5
 
 
-def test_rank_0_says_an_error_for_all_and_nothing_is_left(tmp_path):
+def test_only_rank_0_prints_an_error_and_no_folder_is_left(tmp_path):
     first, second = launch_ranks(*TINY, "ranks=4", f"outputs={tmp_path}")
     assert first.returncode == second.returncode == 1
     assert "ranks=4, and 2 process(es) were started" in first.stderr

@@ -1,4 +1,4 @@
-"""A user's own evaluator is measured and resumed like the validation, and disturbs nothing."""
+"""A user's own evaluator runs and resumes like the validation, and does not change the training."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ OWN = "+evaluators.own._target_=measure.check"
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory):
-    """A folder of the user's with functions and an option of the group `evaluators`."""
+    """Return a folder of the user with functions and an option of the group `evaluators`."""
     folder = tmp_path_factory.mktemp("code")
     (folder / "measure.py").write_text(CODE)
     (folder / "evaluators").mkdir()
@@ -75,7 +75,7 @@ def code(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(code, tmp_path_factory):
-    """The folder of a run with both evaluators and a running mean of the weights."""
+    """Return the folder of a run with both evaluators and a running mean of the weights."""
     outputs = tmp_path_factory.mktemp("measured")
     typed = (*RUN, f"--config-dir={code}", "+evaluators=both", "train.ema=0.9")
     done = launch(*typed, f"outputs={outputs}")
@@ -118,7 +118,7 @@ def test_an_evaluator_does_not_move_the_training(code, tmp_path):
         assert row == other | {name: row[name] for name in row.keys() - other.keys()}
 
 
-def test_a_stopped_run_goes_on_with_the_same_numbers(code, measured, tmp_path):
+def test_a_stopped_run_resumes_with_the_same_metrics(code, measured, tmp_path):
     typed = (*RUN, f"--config-dir={code}", "+evaluators=both", "train.ema=0.9")
     process = start(*typed, "train.log_every_steps=1", f"outputs={tmp_path}")
     wait_for_step(process, tmp_path, 30)

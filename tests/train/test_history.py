@@ -46,7 +46,7 @@ def damages(text: str) -> dict[str, str | bytes | None]:
     }
 
 
-def test_a_damaged_file_is_rebuilt_from_the_checkpoint_aloud(written, caplog):
+def test_a_damaged_file_is_rebuilt_from_the_checkpoint_and_logged(written, caplog):
     history = written(10)
     text = history.file.read_text()
     rows = [json.loads(line) for line in text.splitlines()]
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_rebuilt_from_the_checkpoint_aloud(written, caplog):
     ]
 
 
-def test_rows_beyond_the_checkpoint_are_dropped_without_a_word(written, caplog):
+def test_rows_beyond_the_checkpoint_are_dropped_and_not_logged(written, caplog):
     history = written(10)
     saved = history.state_dict()
     with open(history.file, "a") as file:
@@ -75,7 +75,7 @@ def test_rows_beyond_the_checkpoint_are_dropped_without_a_word(written, caplog):
     assert history.file.read_text().splitlines() == history.lines and not caplog.records
 
 
-def test_rows_older_than_the_checkpoints_are_the_files_or_marked_as_lost(
+def test_rows_older_than_the_checkpoints_come_from_the_file_or_are_marked_as_lost(
     written, caplog, monkeypatch
 ):
     monkeypatch.setattr(history_module, "LIMIT", 6)
@@ -110,7 +110,7 @@ def test_a_checkpoint_of_an_earlier_version_has_no_rows_and_the_gap_is_marked(wr
     assert old.evaluation(3) == {"val/loss": 0.1 * 3} and old.evaluation(8) == {}
 
 
-def test_an_evaluation_after_the_checkpoint_is_dropped_without_a_word(written, caplog):
+def test_an_evaluation_after_the_checkpoint_is_dropped_and_not_logged(written, caplog):
     history = written(10)
     saved = history.state_dict()
     with open(history.file, "a") as file:  # a resumed run evaluated first, and was killed then

@@ -1,4 +1,4 @@
-"""Fine-tuning starts from any checkpoint, says what became of each weight, and drops none."""
+"""Fine-tuning starts from any checkpoint and reports how each weight was used."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_checkpoint_is_fine_tuned_and_every_weight_accounted_for(
+def test_each_kind_of_checkpoint_is_fine_tuned_and_every_weight_is_reported(
     composed, roots, tmp_path, kind
 ):
     save, origin, suffix = KINDS[kind]
@@ -123,7 +123,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("kind", MISFITS)
-def test_nothing_is_left_over_in_silence(tmp_path, kind):
+def test_weights_that_do_not_fit_are_refused_and_the_model_is_unchanged(tmp_path, kind):
     change, message = MISFITS[kind]
     torch.save(spoilt(change), tmp_path / "w.pt")
     model = trained(classes=4)
@@ -134,9 +134,7 @@ def test_nothing_is_left_over_in_silence(tmp_path, kind):
 
 
 @pytest.mark.parametrize(("name", "option"), [("tiny", "vit_tiny"), ("small", "vit_small")])
-def test_timms_vit_goes_into_ours_and_into_crate_it_does_not(
-    composed, roots, tmp_path, name, option
-):
+def test_timms_vit_initializes_our_vit_but_not_crate(composed, roots, tmp_path, name, option):
     theirs = timm.create_model(f"vit_{name}_patch16_224", num_classes=3)
     torch.save(theirs.state_dict(), tmp_path / "vit.pth")
     typed = ["experiment=finetune_flowers", f"data.root={roots['flowers']}", "device=cpu"]
@@ -156,7 +154,7 @@ def test_timms_vit_goes_into_ours_and_into_crate_it_does_not(
     assert "model=vit_tiny or model=vit_small" in str(caught.value)
 
 
-def test_crates_weights_do_not_go_into_a_vit(tmp_path):
+def test_weights_of_crate_do_not_initialize_a_vit(tmp_path):
     torch.save(trained().state_dict(), tmp_path / "w.pt")
     with pytest.raises(UserError, match="weights of CRATE, and the model is another"):
         initialize(timm.create_model("vit_tiny_patch16_224"), tmp_path / "w.pt", {})

@@ -1,4 +1,4 @@
-"""Files of a run that were damaged or deleted are rebuilt or named, never missed in silence."""
+"""Damaged or deleted files of a run are rebuilt or named in a message."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Fading(torch.nn.Linear):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The outputs of a run of two epochs of five steps, and its command; the first one was best."""
+    """Return the outputs and command of a run of two epochs of five steps; the first was best."""
     folder = tmp_path_factory.mktemp("losses")
     (folder / "mine" / "model").mkdir(parents=True)
     (folder / "mine" / "fading.py").write_text(FADING)
@@ -50,7 +50,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def copied(finished, tmp_path):
-    """A copy whose run is not marked finished yet: its folder and its command."""
+    """Return the folder and the command of a copy whose run is not marked finished yet."""
     outputs = shutil.copytree(finished[0], tmp_path / "outputs")
     folder = run_folder(outputs)
     undone = status(folder) | {"state": "running"}
@@ -69,7 +69,7 @@ def damage(folder, how):
 
 
 @pytest.mark.parametrize("how", ["deleted", "cut"])
-def test_a_resumed_run_rebuilds_its_rows_and_its_best_weights_aloud(finished, copied, how):
+def test_a_resumed_run_rebuilds_its_rows_and_its_best_weights_and_logs_it(finished, copied, how):
     folder, words = copied
     damage(folder, how)
     done = launch(*words)
@@ -87,7 +87,7 @@ def test_a_resumed_run_rebuilds_its_rows_and_its_best_weights_aloud(finished, co
     assert status(folder)["best_is_lost"] is False
 
 
-def test_best_weights_that_are_nowhere_any_more_are_named_and_the_run_still_ends(copied):
+def test_a_run_finishes_without_its_best_weights_and_reports_them_missing(copied):
     folder, words = copied
     (folder / "checkpoints" / "best.pt").unlink()
     (folder / "checkpoints" / "step-00000005.pt").unlink()
@@ -100,7 +100,7 @@ def test_best_weights_that_are_nowhere_any_more_are_named_and_the_run_still_ends
     )
 
 
-def test_a_run_whose_rows_were_deleted_while_it_worked_has_them_all(finished, tmp_path):
+def test_rows_that_are_deleted_during_a_run_are_restored(finished, tmp_path):
     (tmp_path / "cutting.py").write_text(
         "from pathlib import Path\n"
         "import fading\n"

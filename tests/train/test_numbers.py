@@ -1,4 +1,4 @@
-"""fp16, the running mean of the weights, validation splits, profiles: each does what it says."""
+"""fp16, the running mean of the weights, validation splits and profiles work as documented."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.launching import (
 
 
 def trained(composed, *overrides, steps=5):
-    """The setup after some steps, and the weights after each, as lists of tensors."""
+    """Return the setup after some steps, and the weights after each, as lists of tensors."""
     config = typed(composed(*TINY, "train.batch_size=13", "device=cpu", *overrides))
     setup = build(config, {})
     draw, history = torch.Generator().manual_seed(0), []
@@ -111,7 +111,7 @@ def test_a_validation_split_is_carved_from_training_the_same_for_every_seed(comp
         load_splits(typed(composed("data.val_fraction=0.0001")).data)
 
 
-def test_every_output_says_on_what_the_best_was_chosen(tmp_path):
+def test_every_output_names_the_images_that_chose_the_best(tmp_path):
     run = (*TINY, "train.epochs=1", f"outputs={tmp_path}")
     done = launch(*run)
     assert "(chosen on the evaluation split)" in done.stdout
@@ -140,7 +140,7 @@ def test_a_profile_names_the_largest_costs_and_leaves_a_trace(tmp_path):
     assert len(steps) == 2
 
 
-def test_metrics_tell_speed_memory_gradient_and_the_time_to_the_end(tmp_path):
+def test_metrics_include_speed_memory_gradient_and_the_remaining_time(tmp_path):
     assert launch(*TINY, "train.epochs=1", f"outputs={tmp_path}").returncode == 0
     rows = [
         json.loads(line)

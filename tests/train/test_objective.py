@@ -1,4 +1,4 @@
-"""Runs whose best weights are chosen by another metric than val/top1, and runs of version 1."""
+"""Runs that choose their best weights by another metric than val/top1, and runs of version 1."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_the_best_weights_are_those_of_the_objective(tmp_path, metric):
     values = {row["step"]: row[metric] for row in rows_with(folder, metric) if row["step"] in ends}
     assert len(values) == EPOCHS
     best = (min if metric.endswith("loss") else max)(values.values())
-    found = status(folder)
-    assert (found["objective"], found["best"]) == (metric, best)
-    assert (found["last"], values[found["best_step"]]) == (values[max(values)], best)
+    recorded = status(folder)
+    assert (recorded["objective"], recorded["best"]) == (metric, best)
+    assert (recorded["last"], values[recorded["best_step"]]) == (values[max(values)], best)
     stored = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
-    assert stored["step"] == found["best_step"]
+    assert stored["step"] == recorded["best_step"]
     assert stored["config"]["objective"] == {"metric": metric, "direction": "auto"}
     words = Objective(metric).text(best)
-    assert f"best {words} at step {found['best_step']}" in done.stdout
+    assert f"best {words} at step {recorded['best_step']}" in done.stdout
     again = launch(*RUN, "train.ema=0.5", f"objective.metric={metric}", f"outputs={outputs}")
     assert "done already" in again.stdout and f"{metric}: last" in again.stdout
 
@@ -82,12 +82,12 @@ def test_a_metric_of_the_users_own_evaluator_can_choose_the_best_weights(tmp_pat
     folder = run_folder(tmp_path / "out")
     values = {row["step"]: row["wrong/images"] for row in rows_with(folder, "wrong/images")}
     assert [*values] == [46, 92, 115]
-    found = status(folder)
-    assert (found["best"], found["last"]) == (min(values.values()), values[115])
+    recorded = status(folder)
+    assert (recorded["best"], recorded["last"]) == (min(values.values()), values[115])
     stored = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
-    assert stored["metrics"]["wrong/images"] == values[stored["step"]] == found["best"]
+    assert stored["metrics"]["wrong/images"] == values[stored["step"]] == recorded["best"]
     accuracy = stored["metrics"]["val/top1"]
-    assert found["best"] == round(360 * (1 - accuracy / 100))
+    assert recorded["best"] == round(360 * (1 - accuracy / 100))
 
 
 def test_the_direction_can_be_turned_and_a_resume_keeps_the_best(tmp_path):
@@ -99,13 +99,13 @@ def test_the_direction_can_be_turned_and_a_resume_keeps_the_best(tmp_path):
     assert launch(*worst, f"outputs={tmp_path}").returncode == 0
     folder = run_folder(tmp_path)
     rows = rows_with(folder, "val/top1")
-    found = status(folder)
-    assert found["best"] == min(row["val/top1"] for row in rows) < found["last"]
-    assert found["direction"] == "min" and len(rows) == EPOCHS
+    recorded = status(folder)
+    assert recorded["best"] == min(row["val/top1"] for row in rows) < recorded["last"]
+    assert recorded["direction"] == "min" and len(rows) == EPOCHS
 
 
 def test_a_run_that_version_1_began_is_continued(tmp_path):
-    """Its checkpoints and its status name the same values `best_top1` and `last_top1`."""
+    """Version 1 named the values `best_top1` and `last_top1` in checkpoints and status."""
     run = (*RUN, "train.checkpoint_every_steps=46", "train.keep=9", f"outputs={tmp_path}")
     assert launch(*run).returncode == 0
     folder = run_folder(tmp_path)

@@ -36,7 +36,7 @@ RUN = (
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """The folder of the uninterrupted run, in an interpreter of its own."""
+    """Return the folder of the uninterrupted run, from a separate interpreter."""
     outputs = tmp_path_factory.mktemp("reference")
     done = run(*RUN, f"outputs={outputs}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,7 +49,7 @@ def final_state(folder):
 
 
 def assert_same_run(folder, reference) -> None:
-    """Weights, optimizer, generators and every metric are equal to the last bit."""
+    """Assert that weights, optimizer, generators and every metric are bit-identical."""
     ours, theirs = final_state(folder), final_state(reference)
     for name, weight in theirs["model"].items():
         assert torch.equal(ours["model"][name], weight), name
@@ -91,7 +91,7 @@ def test_a_run_killed_at_20_random_steps_is_bit_equal_to_an_uninterrupted_one(tm
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 )
-def test_a_signal_saves_at_its_step_and_the_same_command_goes_on_there(
+def test_a_signal_saves_at_its_step_and_the_same_command_resumes_there(
     tmp_path, reference, number, code
 ):
     process = start(*RUN, "train.checkpoint_every_steps=null", f"outputs={tmp_path}")
@@ -145,7 +145,7 @@ def test_sigterm_in_a_slurm_job_saves_and_keeps_training(tmp_path, reference):
     assert_same_run(folder, reference)
 
 
-def test_a_finished_run_is_not_trained_again_and_says_how_to(tmp_path):
+def test_a_finished_run_is_not_trained_again_and_names_the_key_that_does(tmp_path):
     arguments = (*TINY, "train.epochs=1", f"outputs={tmp_path}")
     assert launch(*arguments).returncode == 0
     again = launch(*arguments)

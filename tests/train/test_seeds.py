@@ -1,4 +1,4 @@
-"""A run depends on its seed alone, resumed or not, whether torch, numpy or `random` draws."""
+"""A run depends only on its seed, resumed or not, whether torch, numpy or `random` draws."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ torch.manual_seed(int.from_bytes(os.urandom(7), "big"))
 
 
 class Drawing(torch.nn.Linear):
-    """Drops inputs by all three generators; told to end once, at its fourth step."""
+    """Drops inputs by all three generators; sends itself a signal once, at its fourth step."""
 
     def __init__(self, stop_file):
         super().__init__(256, 10)
@@ -85,7 +85,7 @@ def test_a_model_that_draws_from_every_generator_is_reproduced_and_resumed(drawi
     assert metrics(other) != metrics(whole)
 
 
-def test_what_is_drawn_in_evaluation_depends_on_the_image_alone():
+def test_random_draws_in_evaluation_depend_only_on_the_image():
     def draws(**how):
         batches = eval_batches(Numbers(23), lambda image: image, **how)
         return torch.cat([images for images, _ in batches])

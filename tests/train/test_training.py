@@ -1,4 +1,4 @@
-"""The parts of training, each against torch or the formula it stands for."""
+"""Each part of training equals torch's or its formula."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def batch(config, size=13):
 
 
 def loss_of(config, setup, images, labels):
-    """The loss of the batch at step 0, whose gradient is added to the model's."""
+    """Return the loss of the batch at step 0; add its gradient to the model's."""
     images, labels = images.to(setup.device), labels.to(setup.device)
     return backward(config.train, setup, setup.learner.model, images, labels, step=0)
 

@@ -1,4 +1,4 @@
-"""A launch notes what its own targets import from outside of the checkout; a job compares."""
+"""A launch records the files outside the checkout that its targets import; a job compares them."""
 
 from __future__ import annotations
 

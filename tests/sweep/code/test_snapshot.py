@@ -1,4 +1,4 @@
-"""A snapshot is the checkout's code, all of it and nothing else, as it was when it was taken."""
+"""A snapshot holds exactly the code of the checkout at the time of the snapshot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _fork = multiprocessing.get_context("fork")
 
 
 def write(folder: Path, **files: str | bytes) -> None:
-    """Writes files by name; names that are no identifier come as **{"a/b.py": ...}."""
+    """Write files by name; pass names that are no identifiers as **{"a/b.py": ...}."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def commit(folder: Path) -> str:
-    """Makes a repository of everything in a folder that is not ignored; returns the revision."""
+    """Commit what git does not ignore in a folder to a new repository; return the revision."""
     git(folder, "init", "-q")
     git(folder, "add", "--all")
     git(folder, "commit", "-qm", "first")
@@ -119,7 +119,7 @@ def test_a_dirty_checkout_is_taken_as_it_lies_there(checkout):
     assert not (copied / "new.py").stat().st_mode & 0o333
 
 
-def test_no_secret_is_copied_or_told_even_where_git_tracks_it(checkout, tmp_path, monkeypatch):
+def test_no_secret_is_copied_or_shown_even_where_git_tracks_it(checkout, tmp_path, monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "by-its-value")
     secrets.known.cache_clear()
     names = [
@@ -232,7 +232,7 @@ def test_outputs_or_data_around_the_checkout_do_not_leave_everything_out(checkou
     assert take(outputs, [outputs], checkout) == first and held(first).keys() == SOURCES.keys()
 
 
-def test_too_much_is_refused_with_the_largest_files(checkout, tmp_path, monkeypatch):
+def test_too_large_a_checkout_is_refused_with_its_largest_files(checkout, tmp_path, monkeypatch):
     for number in range(7):
         write(checkout, **{f"big {number}.bin": bytes(1_000_000 + 100_000 * number)})
     commit(checkout)
@@ -290,7 +290,7 @@ def test_one_state_of_the_code_is_stored_once_and_any_change_is_another(
     assert len(os.listdir(outputs / "code")) == len(set(seen)) == 5
 
 
-def _take_when_told(gate, outputs, checkout, answers) -> None:
+def _take_at_the_barrier(gate, outputs, checkout, answers) -> None:
     gate.wait()
     answers.put(take(outputs, [], checkout))
 
@@ -300,7 +300,7 @@ def test_ten_processes_at_once_make_one_snapshot(checkout, tmp_path):
     commit(checkout)
     gate, answers = _fork.Barrier(10), _fork.Queue()
     arguments = (gate, tmp_path / "outputs", checkout, answers)
-    takers = [_fork.Process(target=_take_when_told, args=arguments) for _ in range(10)]
+    takers = [_fork.Process(target=_take_at_the_barrier, args=arguments) for _ in range(10)]
     for taker in takers:
         taker.start()
     copied = {answers.get(timeout=60) for _ in takers}
@@ -311,7 +311,7 @@ def test_ten_processes_at_once_make_one_snapshot(checkout, tmp_path):
     assert len(held(copied.pop())) == len(SOURCES) + 100
 
 
-def test_a_killed_copy_is_no_snapshot_and_goes_after_a_day(checkout, tmp_path, monkeypatch):
+def test_a_killed_copy_is_no_snapshot_and_is_removed_after_a_day(checkout, tmp_path, monkeypatch):
     outputs = tmp_path / "outputs"
     monkeypatch.setattr(snapshot, "_write", lambda path, copy: os._exit(9))
     killed = _fork.Process(target=take, args=(outputs, [], checkout))
@@ -442,7 +442,7 @@ def test_the_snapshot_of_this_checkout_runs_and_says_where_it_comes_from(tmp_pat
     assert "embed_dim" in run_in(copied, "launch.py", "--cfg", "job")
 
 
-def test_what_is_there_already_is_found_at_once(tmp_path):
+def test_an_existing_snapshot_is_reused_quickly(tmp_path):
     take(tmp_path, [])
     durations = []
     for _ in range(5):
@@ -452,7 +452,7 @@ def test_what_is_there_already_is_found_at_once(tmp_path):
     assert min(durations) < 0.3, durations
 
 
-def test_a_link_that_leads_nowhere_in_the_copy_is_whole(tmp_path):
+def test_a_link_that_is_broken_in_the_copy_counts_as_intact(tmp_path):
     checkout = tmp_path / "checkout"
     write(checkout, **SOURCES, **{".gitignore": ".cache/\n", ".cache/data/a.bin": "1"})
     (checkout / "data").symlink_to(".cache/data")

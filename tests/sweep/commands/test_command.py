@@ -24,7 +24,7 @@ ONE = (*TINY, "train.epochs=1", "schedule.warmup_epochs=0", "data.workers=0")
 
 
 def made(outputs: Path, name: str = "lambda", fixed: tuple = (), number: int = 6) -> SweepFolder:
-    """Write a sweep of three values with `number` runs that have ended; return it."""
+    """Write a sweep of three values, `number` of whose runs have ended; return it."""
     sweep = SweepFolder.create(outputs, name, list(fixed))
     points = {}
     for index in range(number):
@@ -68,7 +68,7 @@ def made(outputs: Path, name: str = "lambda", fixed: tuple = (), number: int = 6
 
 @pytest.fixture
 def here(capsys):
-    """A function that runs a command in this process, and returns what `ask` does."""
+    """Return a function that runs a command in this process, with the result of `ask`."""
 
     def run(outputs: Path, *words: str) -> subprocess.CompletedProcess:
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Points are composed once for each choice of groups, with the same result as by Hydra."""
+"""Points are composed once for each choice of groups, with the same result as from Hydra."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crate.tasks.identity import prepare
 
 @pytest.fixture
 def master():
-    """A function that returns Hydra's configuration of typed overrides, and its loader."""
+    """Return a function that gives Hydra's configuration of typed overrides, and its loader."""
     register([])
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()

@@ -1,4 +1,4 @@
-"""A sweep file and a command line give the points that one would write by hand."""
+"""A sweep file and a command line give the same points as a list written by hand."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_every_point_of_every_sweep_composes_and_is_checked(name):
             assert config.sweep.name == name and config.sweep.question.endswith("?")
 
 
-def test_a_sweep_file_of_ones_own_runs_and_trains_nothing_twice(tmp_path):
+def test_a_users_sweep_file_runs_and_trains_nothing_twice(tmp_path):
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "sweeps" / "mine.yaml").write_text(
         "question: Does it run?\ngrid: {model.sparsity: [0.1, 0.5]}\nseeds: [0, 1]\n"

@@ -1,4 +1,4 @@
-"""A job refuses a point, or a snapshot, that is not as its launch left it."""
+"""A job refuses a point or a snapshot that changed after the launch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from crate.tasks.identity import file_hash
 
 @pytest.fixture
 def launched(tmp_path):
-    """A point on a folder of images with weights to start from, frozen but not run."""
+    """Return a point on a folder of images with initial weights, frozen but not run."""
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             (tmp_path / "tree" / split / name).mkdir(parents=True)
@@ -60,7 +60,7 @@ def refusal(sweep, signature) -> str:
     return status["reason"]
 
 
-def test_an_edited_point_is_told_from_changed_data_and_changed_weights(launched, tmp_path):
+def test_an_edited_point_changed_data_and_changed_weights_are_distinguished(launched, tmp_path):
     sweep, signature = launched
     file, image = sweep.point_file(signature), tmp_path / "tree" / "val" / "cat" / "a.png"
     written = file.read_text()

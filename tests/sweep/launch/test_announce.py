@@ -1,4 +1,4 @@
-"""What a launch says before its runs begin."""
+"""The messages of a launch before its runs begin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every launcher: refusals, plans, budgets, other sweepers, other plugins."""
+"""Behaviour of every launcher: refusals, plans, budgets, other sweepers, other plugins."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_a_launcher_cannot_do_is_refused_by_name(tmp_path):
 
 
 def unwrapped(text: str) -> str:
-    """Text without the line breaks that the width of the terminal put into it."""
+    """Return text without the line breaks that fit it to the terminal."""
     return " ".join(text.split())
 
 
@@ -146,7 +146,7 @@ def test_hydras_own_sweeper_and_launcher_still_work(tmp_path):
     assert basic.returncode == 0 and basic.stdout.count("done already") == 2, basic
 
 
-def test_the_stock_plugin_beside_ours_takes_nothing_over(tmp_path):
+def test_the_stock_plugin_of_submitit_does_not_replace_ours(tmp_path):
     from hydra.core.plugins import Plugins
 
     plugins = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover()}

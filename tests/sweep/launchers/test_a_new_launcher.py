@@ -1,4 +1,4 @@
-"""A launcher is added by one module, one row and one YAML file, and every command knows it then."""
+"""A new launcher takes one module, one row and one YAML file, and then works with every command."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ YAML = "defaults: [/schema/launcher/Detached@_here_, _self_]\n"
 
 @pytest.fixture
 def overlay(tmp_path):
-    """A copy of the checkout in which the launcher was added."""
+    """Return a copy of the checkout in which the launcher was added."""
     folder = tmp_path / "checkout"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True)
     for name in listed.stdout.split("\0"):
@@ -106,7 +106,7 @@ def overlay(tmp_path):
 
 
 class Checkout:
-    """The commands of a copy of the checkout, asked as a user asks."""
+    """The commands of a copy of the checkout, run as a user runs them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.outputs = folder, folder / "outputs"

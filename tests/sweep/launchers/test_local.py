@@ -37,7 +37,7 @@ def test_a_worker_trains_as_a_fresh_process_does(tmp_path):
     assert not log.read_text()
 
 
-def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(odd, tmp_path):
+def test_ctrl_c_saves_every_run_and_the_same_command_resumes_them(odd, tmp_path):
     outputs = tmp_path / "out"
     words = ("-m", *odd, "model.kwargs.mode=slow", "seed=0,1,2", f"outputs={outputs}")
     pool = start(*words, *SLOTS, "train.epochs=1000")
@@ -59,7 +59,7 @@ def _step(run: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_killed_pool_leaves_its_runs_at_work_and_loses_the_queue(odd, tmp_path):
+def test_a_killed_pool_leaves_its_runs_running_and_loses_the_queue(odd, tmp_path):
     outputs = tmp_path / "out"
     words = ("-m", *odd, "model.kwargs.mode=slow", f"outputs={outputs}", "train.epochs=10")
     pool = start(*words, "seed=0,1,2", *SLOTS)
@@ -89,7 +89,7 @@ ENDS = {
     "is dead before it is asked": "exit",
     "exits": "read; exit 3",
     "is killed": "read; kill -KILL $$",
-    "is told to end": "read; kill -TERM $$",
+    "receives SIGTERM": "read; kill -TERM $$",
     "is killed, and leaves a process behind": "read; sleep 1000 & kill -KILL $$",
     "closes its pipe": "read; exec sleep 1000 >&-",
 }
@@ -143,7 +143,7 @@ def _lives(group: int) -> bool:
     return True
 
 
-def test_a_run_that_dies_takes_nobody_along(odd, tmp_path):
+def test_a_run_that_dies_does_not_end_the_others(odd, tmp_path):
     outputs = tmp_path / "out"
     modes = "early,orphan,term,error,exit,fine"
     words = ("-m", *odd, f"model.kwargs.mode={modes}", f"outputs={outputs}")
@@ -211,7 +211,7 @@ def test_the_slots_share_the_machine(monkeypatch):
 
 @pytest.fixture
 def outputs(tmp_path):
-    """A folder of outputs; whatever a failed test leaves at work there is cancelled."""
+    """Return a folder of outputs; at the end, cancel the runs that a failed test left there."""
     yield tmp_path / "out"
     if list(tmp_path.glob("out/sweeps/*/pool-*.json")):
         ask(tmp_path / "out", "cancel", "seed", "--yes")

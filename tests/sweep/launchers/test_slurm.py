@@ -80,7 +80,7 @@ def test_edits_while_jobs_wait_change_nothing_in_them(cluster, tmp_path):
     assert "crate/model/ista.py" in code[0] and code == code[:1] * 4
 
 
-def test_every_way_to_end_is_told_apart_and_retry_finishes_the_rest(cluster, odd, tmp_path):
+def test_every_way_to_end_has_its_state_and_retry_finishes_the_other_runs(cluster, odd, tmp_path):
     outputs = tmp_path / "out"
     modes = ("fine", "error", "kill", "exit", "memory", "sleep")
     words = ("-m", *odd, f"model.kwargs.mode={','.join(modes)}", f"outputs={outputs}")
@@ -129,7 +129,7 @@ def _of(outputs: Path, mode: str) -> list[Path]:
     return [run for run in runs(outputs) if f"mode_{mode}-" in run.name]
 
 
-def test_a_time_limit_is_told_apart(cluster, odd, tmp_path):
+def test_a_time_limit_has_its_state(cluster, odd, tmp_path):
     outputs = tmp_path / "out"
     done = launch(
         *("-m", *odd, "model.kwargs.mode=sleep,slow", f"outputs={outputs}"),

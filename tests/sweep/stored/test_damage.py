@@ -27,7 +27,7 @@ KEYS = [f"{number:012x}" for number in range(0xA, 0xE)]
 
 @pytest.fixture(autouse=True)
 def warnings(caplog, monkeypatch):
-    """The warnings of the test, which other tests' calls to `say_on_console` would swallow."""
+    """Return the warnings of the test, even if other tests called `say_on_console`."""
     warn_once.cache_clear()
     monkeypatch.setattr("crate.sweep.commands.removal.say_on_console", lambda speaks: None)
     monkeypatch.setattr("crate.sweep.commands.retry.say_on_console", lambda speaks: None)
@@ -130,7 +130,7 @@ def test_commands_name_the_damaged_file_and_show_the_rest(tmp_path, capsys, warn
     assert (sweep.path / "manifest.json").read_text() == "{}"
 
 
-def test_statuses_of_another_shape_are_a_state_and_retried(tmp_path, capsys):
+def test_a_status_of_another_shape_is_damaged_and_is_retried(tmp_path, capsys):
     sweep = made(tmp_path)
     texts = ("7", '{"state": "finished"}', '{"state": "odd"}', '{"state": "running", "step": "x"}')
     for key, text in zip(KEYS, texts, strict=True):
@@ -145,7 +145,7 @@ def test_statuses_of_another_shape_are_a_state_and_retried(tmp_path, capsys):
     assert main([f"--outputs={tmp_path}", "path", sweep.path.name, KEYS[0]]) == 0
 
 
-def test_retry_names_a_damaged_point_and_goes_on_with_the_others(tmp_path, monkeypatch, warnings):
+def test_retry_names_a_damaged_point_and_continues_with_the_others(tmp_path, monkeypatch, warnings):
     sweep, handed = made(tmp_path), {}
     for key in KEYS[:3]:
         status = json.dumps({"state": "failed", "reason": "x", "heartbeat": 0})

@@ -1,4 +1,4 @@
-"""Tables fit their width: nothing is cut in silence, and no value is lost."""
+"""Tables fit their width: every cut is marked, and no value is lost."""
 
 from __future__ import annotations
 
