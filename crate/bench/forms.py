@@ -112,3 +112,6 @@ class Noise:
 
     def __len__(self) -> int:
         return self.num_images
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        raise NotImplementedError("a bench makes its own batches")
