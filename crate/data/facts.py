@@ -103,7 +103,7 @@ class Tree(NamedTuple):
 
 def _root(data: Data) -> Path:
     root = getattr(data, "root", None)
-    assert root is not None, "complete_data fills it in"
+    assert root is not None, "crate.data.completion fills it in"
     return Path(root)
 
 

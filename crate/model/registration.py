@@ -38,7 +38,7 @@ default_cfgs = generate_default_cfgs({name: dict(_CFG) for name in SIZES})
 
 
 def _build(name: str, pretrained: bool, given: dict[str, Any]) -> CRATE:
-    """Return the model of a published size, with the arguments in `given` in place of its own."""
+    """Return the model of a published size; the arguments in `given` replace those of the size."""
     if pretrained and not (given.get("pretrained_cfg") or given.get("pretrained_cfg_overlay")):
         raise ValueError(
             f"{name}: given pretrained=True, allowed False: no weights are hosted; pass "

@@ -1,4 +1,4 @@
-"""Load weights strictly; only positions may be interpolated, and the caller is told."""
+"""Load weights strictly: only position embeddings may be interpolated, which is reported."""
 
 from __future__ import annotations
 

@@ -94,11 +94,6 @@ class Status(Record):
         return Objective(self.objective, self.direction)
 
     @property
-    def job(self) -> str | None:
-        """The Slurm job that is to run it, or runs it."""
-        return self.claim.slurm if self.claim else None
-
-    @property
     def progress(self) -> float:
         """The part of all steps that is done, between 0 and 1."""
         return self.step / self.total_steps if self.total_steps else 0.0

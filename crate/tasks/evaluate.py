@@ -18,7 +18,7 @@ from crate.tasks.checkpoint.config import stored
 from crate.tasks.lazy_splits import LazySplits
 from crate.tasks.preflight import require_device, require_readable
 from crate.tasks.request import Request
-from crate.train.checkpoints.content import Content
+from crate.train.checkpoints.content import Content, weights_of_ema
 
 if TYPE_CHECKING:
     import torch
@@ -139,9 +139,7 @@ def _models(
     from crate.train.setup import build_model
 
     weights = {"": values}
-    if isinstance(values.get("ema"), dict):  # best.pt stores it bare, others as AveragedModel
-        ema = {name.removeprefix("module."): weight for name, weight in values["ema"].items()}
-        ema.pop("n_averaged", None)
+    if (ema := weights_of_ema(values)) is not None:
         weights["ema_"] = {"model": ema}
     models = {}
     for prefix, part in weights.items():

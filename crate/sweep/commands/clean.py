@@ -82,7 +82,7 @@ def _of_sweep(sweep: SweepFolder) -> Reasons:
 
 
 def _unused_code(outputs: Path, used_by: list[SweepFolder]) -> list[Path]:
-    """Return the snapshots that no sweep names; none if a sweep does not know all of its own."""
+    """Return the snapshots that no sweep uses; [] if a damaged sweep may use any of them."""
     store = snapshot_folder(outputs, "")
     if not store.is_dir() or not all(sweep.is_whole() for sweep in used_by):
         return []

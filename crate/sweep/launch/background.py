@@ -17,7 +17,7 @@ from crate.paths import CHECKOUT
 from crate.run.console import say_on_console
 from crate.sweep.launch.ending import say_end
 from crate.sweep.launchers import launcher_named
-from crate.sweep.launchers.heartbeat import owner_of
+from crate.sweep.launchers.heartbeat import pool_process
 from crate.sweep.launchers.launcher import AnyLauncher, Request
 from crate.sweep.stored.folder import SweepFolder
 from crate.sweep.terminal.watch import Watch
@@ -60,7 +60,7 @@ def start(launcher: AnyLauncher, request: Request) -> None:
 
 
 def _has_taken_over(pid: int, heartbeat: Path) -> bool:
-    owner = owner_of(heartbeat)
+    owner = pool_process(heartbeat)
     return owner is not None and owner.pid == pid
 
 

@@ -21,11 +21,11 @@ def new_file(folder: Path) -> Path:
 
 def is_beating(file: Path) -> bool:
     """Tell whether the process that a heartbeat file names lives; False if the file is gone."""
-    owner = owner_of(file)
+    owner = pool_process(file)
     return owner is not None and is_alive(owner, file)
 
 
-def owner_of(file: Path) -> Owner | None:
+def pool_process(file: Path) -> Owner | None:
     """Return the process that a heartbeat file names; None if it is gone or damaged."""
     try:
         return records.read(Owner, file)

@@ -63,8 +63,9 @@ class Pool:
         """Give each free slot a point; return the slots that have one."""
         for slot in self._slots:
             if slot.signature is None and self._waiting and not self.stopped_by:
-                signature = self._waiting.popleft()
+                signature = self._waiting[0]
                 slot.begin(signature, self._todo[signature])
+                self._waiting.popleft()  # if it cannot begin, `run` gives it back with the others
         return [slot for slot in self._slots if slot.signature is not None]
 
     def _stop(self, number: int, frame: FrameType | None) -> None:

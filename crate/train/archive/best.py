@@ -6,7 +6,7 @@ import logging
 
 from crate.train.archive.history import History
 from crate.train.checkpoints.checkpoint import CheckpointError, Checkpoints, read
-from crate.train.checkpoints.content import Content
+from crate.train.checkpoints.content import Content, weights_of_ema
 from crate.train.state import TrainState
 
 logger = logging.getLogger("crate")
@@ -65,9 +65,7 @@ class Best:
         if values.get("signature") != self.checkpoints.signature:
             return None, ""
         rebuilt = {"model": values["model"], "step": state.best_step, "metrics": metrics}
-        if "ema" in values:  # the state of an AveragedModel
-            ema = {name.removeprefix("module."): each for name, each in values["ema"].items()}
-            ema.pop("n_averaged", None)
+        if (ema := weights_of_ema(values)) is not None:
             rebuilt["ema"] = ema
         return self.described | rebuilt, file.name
 
