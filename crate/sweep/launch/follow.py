@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 from crate.sweep.launch import background
 from crate.sweep.launch.ending import say_commands
@@ -26,18 +27,16 @@ def follow(launcher: AnyLauncher, request: Request, *, waits: bool) -> None:
 
 def _wait(launcher: AnyLauncher, request: Request, watch: Watch) -> None:
     """Return once no run is at work any more; Ctrl-C leaves the jobs alone and names them."""
-    with watch:
-        try:
-            watch.follow()
-            return
-        except KeyboardInterrupt:
-            pass
-    active = [state for state in watch.states.values() if state.is_active]
+    with suppress(KeyboardInterrupt), watch:
+        watch.follow()
+        return
+    states = watch.look()  # an interrupt may come before the first look
+    active = [state for state in states.values() if state.is_active]
     claims = [state.status.claim for state in active]
     jobs = [claim.job_id for claim in claims if claim and claim.job_id]
     names = [job.name for job in jobs if job.launcher == launcher.name]
     where = f", as {launcher.describe(names)}" if names else ""
-    ended = len(watch.states) - len(active)
+    ended = len(states) - len(active)
     logger.info("no longer waiting: %d ended, %d go on%s", ended, len(active), where)
     say_commands(request.sweep, status="", cancel="")
     sys.exit(130)

@@ -28,7 +28,7 @@ class Watch:
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Watch:
-        self._look()  # runs that are finished already need no line
+        self.look()  # runs that are finished already need no line
         self._ended |= {key for key, state in self.states.items() if state.state == "finished"}
         if console.is_terminal:
             self._live.start()
@@ -39,7 +39,8 @@ class Watch:
 
     def update(self) -> None:
         """Print a line for each run that has ended since the last call; redraw the live table."""
-        pending = self._look()
+        self.look()
+        pending = self._pending()
         if console.is_terminal:
             at_work = [key for key in pending if self.states[key].state in ("running", "stalled")]
             self._live.update(table({key: self.swept[key] for key in at_work}, self.states))
@@ -49,17 +50,19 @@ class Watch:
                 self._ended.add(key)
                 self._say_end(key)
 
-    def _look(self) -> list[str]:
-        """Renew the states of the runs that have not ended yet; return their signatures."""
+    def look(self) -> dict[str, RunState]:
+        """Return the states of all runs, renewed for those that have not ended yet."""
         folders = runs_by_signature(self.outputs)
-        pending = [key for key in self.swept if key not in self._ended]
-        self.states |= look({key: folders.get(key) for key in pending})
-        return pending
+        self.states |= look({key: folders.get(key) for key in self._pending()})
+        return self.states
+
+    def _pending(self) -> list[str]:
+        """Return the signatures of the runs that have not ended yet."""
+        return [key for key in self.swept if key not in self._ended]
 
     def say_stopped(self) -> None:
         """Print one line with the counts of states after a launch was stopped."""
-        self._look()
-        numbers = Counter(map(_how_far, self.states.values()))
+        numbers = Counter(map(_how_far, self.look().values()))
         order = sorted(numbers.items(), key=lambda entry: entry[0] != "finished")
         counts = ", ".join(f"{number} {name}" for name, number in order)
         logger.info("stopped: %s; the same command goes on where the runs were", counts)

@@ -274,7 +274,8 @@ def test_a_preempted_run_of_two_ranks_comes_back_bit_equal(cluster, tmp_path):
     assert "SIGUSR2" in status(run)["reason"]
     assert states(outputs, name, **cluster.environment) == {"0": "queued"}
     wait_until(lambda: cluster.states().get(job) == "PENDING")
-    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    # Not at once: for a second, the node refuses a job whose earlier start was ended.
+    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
     wait_until(lambda: status(run)["state"] == "finished")
     assert status(run)["attempts"] == 2 and read_json(run / "meta.json")["ranks"] == 2
     for each in launch_ranks(*words, f"outputs={whole}"):

@@ -69,7 +69,8 @@ def test_a_preemption_at_the_start_requeues_and_one_at_the_end_changes_nothing(c
     wait_until(lambda: (tmp_path / "preempted").exists())
     wait_until(lambda: cluster.states().get(job) == "PENDING")
     assert states(outputs, "late", **cluster.environment) == {"0": "queued"}
-    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    # Not at once: for a second, the node refuses a job whose earlier start was ended.
+    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
     wait_until(lambda: cluster.states().get(job) not in ("PENDING", "RUNNING", "COMPLETING"))
     assert cluster.states()[job] == cluster.accounted(job) == "COMPLETED"
     assert states(outputs, "late", **cluster.environment) == {"0": "finished"}
